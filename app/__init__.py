@@ -1,0 +1,1 @@
+"""The service: users, groups, items and posts, on the library."""

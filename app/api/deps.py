@@ -1,0 +1,143 @@
+"""What an endpoint may ask for."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request, Response
+from fastapi.security import OAuth2PasswordRequestForm
+from fastapi_users.authentication import JWTStrategy
+from pydantic import BeforeValidator, WithJsonSchema
+
+from app.core.errors import Forbidden, InvalidField
+from app.crud.base import Page, Rows
+from app.crud.item import Items
+from app.crud.post import Posts
+from app.crud.user import UserNotFound, Users
+from app.crud.user_group import UserGroups
+from app.models import User
+from app.models.base import MAX_INTEGER
+from app.users import (
+    SessionDep,
+    UserManager,
+    current_active_user,
+    current_user_if_any,
+    get_jwt_strategy,
+    get_user_manager,
+)
+
+__all__ = [
+    "CurrentSuperuser",
+    "CurrentUser",
+    "Id",
+    "ItemsDep",
+    "JWTStrategyDep",
+    "LoginForm",
+    "PagerDep",
+    "PostsDep",
+    "RequestDep",
+    "SessionDep",
+    "UserGroupsDep",
+    "UserId",
+    "UserManagerDep",
+    "UsersDep",
+    "Viewer",
+]
+
+CurrentUser = Annotated[User, Depends(current_active_user)]
+Viewer = Annotated[User | None, Depends(current_user_if_any)]
+UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
+JWTStrategyDep = Annotated[JWTStrategy[User, uuid.UUID], Depends(get_jwt_strategy)]
+LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+RequestDep = Request
+
+
+async def _current_superuser(user: CurrentUser) -> User:
+    if not user.is_superuser:
+        raise Forbidden(user.id)
+    return user
+
+
+CurrentSuperuser = Annotated[User, Depends(_current_superuser)]
+
+
+async def _users(session: SessionDep) -> Users:
+    return Users(session)
+
+
+async def _user_groups(session: SessionDep) -> UserGroups:
+    return UserGroups(session)
+
+
+async def _items(session: SessionDep) -> Items:
+    return Items(session)
+
+
+async def _posts(session: SessionDep) -> Posts:
+    return Posts(session)
+
+
+UsersDep = Annotated[Users, Depends(_users)]
+UserGroupsDep = Annotated[UserGroups, Depends(_user_groups)]
+ItemsDep = Annotated[Items, Depends(_items)]
+PostsDep = Annotated[Posts, Depends(_posts)]
+
+
+def _plain_digits(value: object) -> object:
+    """Let only decimal digits be a number, so that an id has one spelling; what no column holds is past every id."""
+    if not (isinstance(value, str) and value.isascii() and value.isdigit()):
+        raise ValueError("should be decimal digits")
+    digits = value.lstrip("0") or "0"
+    return int(digits) if len(digits) <= len(str(MAX_INTEGER)) else MAX_INTEGER + 1
+
+
+Id = Annotated[
+    int, BeforeValidator(_plain_digits), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_INTEGER})
+]
+
+
+async def _user_id(
+    user_id: Annotated[str, Path(json_schema_extra={"format": "uuid"}, description="Anything else is nobody's id.")],
+) -> uuid.UUID:
+    try:
+        return uuid.UUID(user_id)
+    except ValueError:
+        raise UserNotFound(user_id) from None
+
+
+UserId = Annotated[uuid.UUID, Depends(_user_id)]
+
+
+class Pager:
+    """Which part of a list the client asks for, and how it is told where the next one is."""
+
+    def __init__(self, page: Page, request: Request, response: Response) -> None:
+        self.page = page
+        self._request = request
+        self._response = response
+
+    def send(self, rows: Rows[Any]) -> Sequence[Any]:
+        """Return the rows, with a Link header (RFC 8288) to the next page if there is one."""
+        if rows.next is not None:
+            params = self._request.query_params
+            kept = [(name, value) for name, value in params.multi_items() if name not in {"skip", "after"}]
+            url = self._request.url.replace_query_params(**dict(kept), after=rows.next)
+            self._response.headers["Link"] = f'<{self._request.scope["path"]}?{url.query}>; rel="next"'
+        return rows.rows
+
+
+async def _pager(
+    request: Request,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many rows.")] = 50,
+    skip: Annotated[int | None, Query(ge=0, le=10_000, description="How many rows to leave out.")] = None,
+    after: Annotated[
+        str | None, Query(max_length=200, description="The cursor of a Link header, for deep reading; not with skip.")
+    ] = None,
+) -> Pager:
+    if skip is not None and after is not None:
+        raise InvalidField("after", "not together with skip", where="query")
+    return Pager(Page(limit=limit, skip=skip or 0, after=after), request, response)
+
+
+PagerDep = Annotated[Pager, Depends(_pager)]

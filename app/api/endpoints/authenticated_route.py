@@ -1,0 +1,16 @@
+"""/authenticated-route: the smallest protected route, as in FastAPI Users' example."""
+
+from fastapi import APIRouter
+
+from app.api.deps import CurrentUser
+from app.api.errors import responses
+from app.core.errors import Unauthorized
+from app.schemas.message import Message
+
+router = APIRouter(tags=["auth"])
+
+
+@router.get("/authenticated-route", responses=responses(Unauthorized))
+async def authenticated_route(user: CurrentUser) -> Message:
+    """Say hello to whoever is signed in."""
+    return Message(message=f"Hello {user.email}!")

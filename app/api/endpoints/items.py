@@ -1,0 +1,44 @@
+"""/items: one's own things, all things for superusers."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from app.api.deps import CurrentUser, Id, ItemsDep, PagerDep
+from app.api.errors import responses
+from app.core.errors import Unauthorized
+from app.crud.item import ItemNotFound
+from app.models import Item
+from app.schemas import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
+
+router = APIRouter(prefix="/items", tags=["items"])
+
+
+@router.get("", response_model=list[ItemRead], responses=responses(Unauthorized))
+async def list_items(viewer: CurrentUser, items: ItemsDep, pager: PagerDep) -> Sequence[Item]:
+    """List one's own items; all of them for a superuser."""
+    return pager.send(await items.list(pager.page, seen_by=viewer))
+
+
+@router.post("", status_code=201, response_model=ItemRead, responses=responses(Unauthorized))
+async def create_item(new: ItemCreate, viewer: CurrentUser, items: ItemsDep) -> Item:
+    """Create an item of one's own."""
+    return await items.create(new.model_dump(), owner=viewer)
+
+
+@router.get("/{item_id}", response_model=ItemReadWithOwner, responses=responses(Unauthorized, ItemNotFound))
+async def read_item(item_id: Id, viewer: CurrentUser, items: ItemsDep) -> Item:
+    """Read an item and its owner."""
+    return await items.get(item_id, seen_by=viewer)
+
+
+@router.patch("/{item_id}", response_model=ItemRead, responses=responses(Unauthorized, ItemNotFound))
+async def update_item(item_id: Id, changes: ItemUpdate, viewer: CurrentUser, items: ItemsDep) -> Item:
+    """Change an item."""
+    return await items.update(item_id, changes.model_dump(exclude_unset=True), by=viewer)
+
+
+@router.delete("/{item_id}", status_code=204, responses=responses(Unauthorized, ItemNotFound))
+async def delete_item(item_id: Id, viewer: CurrentUser, items: ItemsDep) -> None:
+    """Delete an item."""
+    await items.delete(item_id, by=viewer)

@@ -1,0 +1,88 @@
+"""/user-groups: groups of users, and who is in them."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from app.api.deps import CurrentUser, Id, PagerDep, UserGroupsDep, UserId, UsersDep, Viewer
+from app.api.errors import responses
+from app.core.errors import Forbidden, Unauthorized
+from app.crud.user import UserNotFound
+from app.crud.user_group import UserGroupNameTaken, UserGroupNotFound
+from app.models import UserGroup
+from app.schemas import UserGroupCreate, UserGroupMember, UserGroupRead, UserGroupUpdate, UserPublic
+
+router = APIRouter(prefix="/user-groups", tags=["user-groups"])
+
+ADMINISTER = (Unauthorized, Forbidden, UserGroupNotFound)
+
+
+@router.get("", response_model=list[UserGroupRead])
+async def list_user_groups(viewer: Viewer, groups: UserGroupsDep, pager: PagerDep) -> Sequence[UserGroup]:
+    """List the public groups and one's own; all of them for a superuser."""
+    return pager.send(await groups.list(pager.page, seen_by=viewer))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=UserGroupRead,
+    responses=responses(Unauthorized, Forbidden, UserGroupNameTaken),
+)
+async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: UserGroupsDep) -> UserGroup:
+    """Create a group, as a superuser."""
+    return await groups.create(new.name, is_public=new.is_public, by=viewer)
+
+
+@router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound))
+async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> UserGroup:
+    """Read a group that is public or one's own."""
+    return await groups.get(group_id, seen_by=viewer)
+
+
+@router.patch("/{group_id}", response_model=UserGroupRead, responses=responses(*ADMINISTER, UserGroupNameTaken))
+async def update_user_group(
+    group_id: Id, changes: UserGroupUpdate, viewer: CurrentUser, groups: UserGroupsDep
+) -> UserGroup:
+    """Change a group, as a superuser."""
+    return await groups.update(group_id, changes.model_dump(exclude_unset=True), by=viewer)
+
+
+@router.delete("/{group_id}", status_code=204, responses=responses(*ADMINISTER))
+async def delete_user_group(group_id: Id, viewer: CurrentUser, groups: UserGroupsDep) -> None:
+    """Delete a group, as a superuser; its users stay, without a group."""
+    await groups.delete(group_id, by=viewer)
+
+
+@router.get(
+    "/{group_id}/users",
+    response_model=list[UserGroupMember] | list[UserPublic],
+    responses=responses(UserGroupNotFound),
+)
+async def list_user_group_users(
+    group_id: Id, viewer: Viewer, groups: UserGroupsDep, pager: PagerDep
+) -> list[UserGroupMember] | list[UserPublic]:
+    """List the users of a group: names for everybody, how to reach them for its members and superusers."""
+    rows, in_full = await groups.members(group_id, pager.page, seen_by=viewer)
+    members = pager.send(rows)
+    if in_full:
+        return [UserGroupMember.model_validate(member) for member in members]
+    return [UserPublic.model_validate(member) for member in members]
+
+
+@router.put("/{group_id}/users/{user_id}", status_code=204, responses=responses(*ADMINISTER, UserNotFound))
+async def put_user_group_user(
+    group_id: Id, user_id: UserId, viewer: CurrentUser, groups: UserGroupsDep, users: UsersDep
+) -> None:
+    """Move a user into a group, as a superuser."""
+    await groups.get(group_id, seen_by=viewer)
+    await users.move(user_id, group_id, by=viewer)
+
+
+@router.delete("/{group_id}/users/{user_id}", status_code=204, responses=responses(*ADMINISTER, UserNotFound))
+async def delete_user_group_user(
+    group_id: Id, user_id: UserId, viewer: CurrentUser, groups: UserGroupsDep, users: UsersDep
+) -> None:
+    """Take a user out of a group, as a superuser."""
+    await groups.get(group_id, seen_by=viewer)
+    await users.take_out(user_id, group_id, by=viewer)

@@ -1,0 +1,125 @@
+"""Say a failure in HTTP, in FastAPI Users' dialect."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi_users import InvalidPasswordException
+from fastapi_users.exceptions import FastAPIUsersException
+from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.core.errors import AppError, InvalidPassword
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 1
+
+
+class Error(BaseModel):
+    """What a client reads when something went wrong."""
+
+    detail: str
+
+
+class PasswordProblem(BaseModel):
+    """Why a password is refused."""
+
+    code: str
+    reason: str
+
+
+class PasswordError(BaseModel):
+    """What a client reads when a password is refused, or something else went wrong."""
+
+    detail: PasswordProblem | str
+
+
+def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """Document the failures of an endpoint, one response for each status."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({error.status for error in errors}):
+        same = [error for error in errors if error.status == status]
+        refused = any(issubclass(error, InvalidPassword) for error in same)
+        examples = {error.code: {"summary": error.__doc__, "value": {"detail": _example(error)}} for error in same}
+        documented[status] = {
+            "model": PasswordError if refused else Error,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"examples": examples}},
+        }
+    return documented
+
+
+def _example(error: type[AppError]) -> Any:
+    return (error("Password should be at least 8 characters") if issubclass(error, InvalidPassword) else error()).detail
+
+
+@contextmanager
+def said_as(meanings: Mapping[type[FastAPIUsersException], type[AppError]]) -> Iterator[None]:
+    """Translate FastAPI Users' exceptions into this endpoint's words."""
+    try:
+        yield
+    except InvalidPasswordException as error:
+        meaning = meanings[InvalidPasswordException]
+        raise meaning(error.reason) from error
+    except tuple(meanings) as error:
+        raise next(meanings[kind] for kind in type(error).__mro__ if kind in meanings) from error
+
+
+async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)  # noqa: S101  # The handler's signature cannot say it
+    log.info("%s %s", error.code, error.args)
+    return _say(error.status, error.detail)
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == HTTPStatus.BAD_REQUEST and error.detail == "There was an error parsing the body":
+        # Of a body that is no body of its content type, FastAPI says so in two ways; this one is nowhere documented.
+        return _say(422, [{"type": "body_invalid", "loc": ["body"], "msg": "The body cannot be read"}])
+    return _say(error.status_code, error.detail, error.headers)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    # Never the value: it may be a password. Nor what cannot be said in UTF-8: a field's name is the client's as well.
+    lines = [{key: line[key] for key in ("type", "loc", "msg")} for line in error.errors()]
+    return _say(422, [{**line, "loc": [_sayable(part) for part in line["loc"]]} for line in lines])
+
+
+async def _on_database_away(_request: Request, error: Exception) -> JSONResponse:
+    log.error("the database did not answer: %s", type(error).__name__, exc_info=error)
+    return _say(503, HTTPStatus(503).phrase, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+async def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
+    # This answer is made outside of every middleware, and says its request all the same.
+    return _say(500, HTTPStatus(500).phrase, {"X-Request-ID": request.state.request_id})
+
+
+def _sayable(part: object) -> object:
+    return part.encode(errors="replace").decode() if isinstance(part, str) else part
+
+
+def _say(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    said = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        said.setdefault("WWW-Authenticate", "Bearer")
+    return JSONResponse({"detail": detail}, status_code=status, headers=said)
+
+
+def add_exception_handlers(app: FastAPI) -> None:
+    """Make the application say every failure in one dialect."""
+    app.add_exception_handler(AppError, _on_app_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    for away in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
+        app.add_exception_handler(away, _on_database_away)
+    app.add_exception_handler(Exception, _on_unexpected)

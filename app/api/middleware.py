@@ -1,0 +1,109 @@
+"""What happens to every request before and after its endpoint: an id, a limit, one spelling of its path."""
+
+import re
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAXIMUM_BODY_BYTES = 1024 * 1024
+MAXIMUM_JSON_DEPTH = 64
+
+
+class RequestID:
+    """Give every request an id, in its answer and in every line of the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Keep the client's id if it is harmless, else make one."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self.app(scope, receive, send_with_id)
+
+
+class TrailingSlash:
+    """Let a path with a slash at its end mean the same as without, and not a redirect."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Drop the slash."""
+        if scope["type"] == "http" and len(path := scope["path"]) > 1 and path.endswith("/"):
+            scope = {**scope, "path": path[:-1]}
+        await self.app(scope, receive, send)
+
+
+class BodyLimits:
+    """Read the body before anybody trusts it: not too large, and JSON not too deep."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the body, or hand it on whole."""
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
+        body = bytearray()
+        more = declared.isdecimal() and int(declared[:19]) <= MAXIMUM_BODY_BYTES
+        too_large = not more
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            too_large = len(body) > MAXIMUM_BODY_BYTES
+            more = message.get("more_body", False) and not too_large
+        if too_large:
+            response = JSONResponse({"detail": "Content Too Large"}, status_code=413, headers={"Connection": "close"})
+            await response(scope, receive, send)
+            return
+        if "json" in headers.get("content-type", "") and _too_deep(body):
+            problem = {"type": "json_invalid", "loc": ["body"], "msg": f"JSON deeper than {MAXIMUM_JSON_DEPTH} levels"}
+            await JSONResponse({"detail": [problem]}, status_code=422)(scope, receive, send)
+            return
+        read = False
+
+        async def receive_again() -> Message:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        await self.app(scope, receive_again, send)
+
+
+def _too_deep(body: bytes | bytearray) -> bool:
+    """Tell whether brackets outside of strings nest too deeply, without recursion."""
+    if body.count(b"[") + body.count(b"{") <= MAXIMUM_JSON_DEPTH:
+        return False
+    depth = 0
+    for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', body, re.DOTALL):
+        token = bracket.group()
+        if token in (b"[", b"{"):
+            depth += 1
+            if depth > MAXIMUM_JSON_DEPTH:
+                return True
+        elif token in (b"]", b"}"):
+            depth -= 1
+    return False

@@ -1,0 +1,39 @@
+"""One log for everything: structlog's lines and the standard library's, for people or for machines."""
+
+import logging
+
+import structlog
+
+from app.core.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line to stderr, as text for people or as one JSON object each, with the id of its request."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    log_format = settings.log_format or ("json" if settings.environment == "production" else "console")
+    final: list[structlog.typing.Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=False)]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    # It says twice, at each question about the schema, which database it is on.
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)

@@ -1,0 +1,125 @@
+"""What the environment and `.env` say, read once; nobody else reads them."""
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from fastapi_users_sqlmodel.engines import async_url, is_in_memory
+
+MINIMUM_SECRET_BYTES = 32
+SECRET_KEY_FILE = Path(".secret-key")
+
+
+class Settings(BaseSettings):
+    """Every setting of the service, by its name in the environment."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = "development"
+    database_url: str = "sqlite+aiosqlite:///./test.db"
+    secret_key: SecretStr = SecretStr("")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1)
+    public_url: str = "http://localhost:8000"
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    access_token_lifetime: int = Field(default=3600, gt=0)
+    log_format: Literal["console", "json"] | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        try:
+            url = async_url(value)
+        except ArgumentError:
+            # SQLAlchemy's message repeats the text, and with it a password.
+            raise ValueError("not a database URL; for example postgresql://user:password@host/name") from None
+        if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+            raise ValueError(f"{url.get_backend_name()} is not supported; use sqlite or postgresql")
+        return url.render_as_string(hide_password=False)
+
+    @field_validator("public_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("not an http or https URL")
+        return value.rstrip("/")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if self.environment != "production":
+            return self
+        wrong = []
+        if len(self.secret_key.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+            wrong.append(f"SECRET_KEY: missing or shorter than {MINIMUM_SECRET_BYTES} bytes")
+        elif len(set(self.secret_key.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
+            wrong.append("SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one")
+        if not self.public_url.startswith("https://"):
+            wrong.append("PUBLIC_URL: not https")
+        if wrong:
+            raise ValueError("not fit for production: " + "; ".join(wrong))
+        return self
+
+    @property
+    def database(self) -> URL:
+        """The database's URL, with its async driver."""
+        return make_url(self.database_url)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is SQLite: ours alone, and brought to head by us."""
+        return self.database.get_backend_name() == "sqlite"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database lives and dies with this process."""
+        return is_in_memory(self.database)
+
+    def key_for(self, purpose: str) -> str:
+        """Derive a key of 256 bits, as hexadecimal digits, that is good for one purpose only."""
+        secret = self.secret_key.get_secret_value() or _development_secret()
+        return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
+
+
+def _development_secret() -> str:
+    """Return the secret of this checkout, made once; two processes that start together agree on one."""
+    made = SECRET_KEY_FILE.with_name(f"{SECRET_KEY_FILE.name}.{secrets.token_hex(8)}")
+    if not SECRET_KEY_FILE.exists():
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            # A link either makes the whole file or finds that another process was first.
+            SECRET_KEY_FILE.hardlink_to(made)
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+    return SECRET_KEY_FILE.read_text()
+
+
+def load_settings(**values: Any) -> Settings:
+    """Read the settings; all that is wrong ends the program with status 1, in one message without a value."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, line['loc'])).upper()}: {line['msg']}".lstrip(": ") for line in error.errors()]
+        raise SystemExit("The settings are wrong:\n" + "\n".join(f"- {line}" for line in lines)) from None
+
+
+settings = load_settings()

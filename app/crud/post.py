@@ -1,0 +1,88 @@
+"""Posts: anyone may read them, their author and superusers may change them."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from app.core.errors import Forbidden, NotFound, Unauthorized
+from app.crud.base import Collection, Page, Rows, integer_key
+from app.models import Post, User
+from app.models.base import MAX_INTEGER
+
+
+class PostNotFound(NotFound):
+    """There is no such post."""
+
+
+class Posts(Collection):
+    """The posts, on one session."""
+
+    async def list(self, page: Page, *, author_id: uuid.UUID | None = None) -> Rows[Post]:
+        """Read a page of all posts or of an author's, newest first."""
+        statement = select(Post)
+        if author_id is not None:
+            statement = statement.where(col(Post.author_id) == author_id)
+        return await self.read_page(statement, page, key=Post.id, parse=integer_key, newest_first=True)
+
+    async def get(self, post_id: int) -> Post:
+        """Read a post.
+
+        Raises:
+            PostNotFound: There is none.
+        """
+        post = (
+            await self.session.scalar(select(Post).where(col(Post.id) == post_id)) if post_id <= MAX_INTEGER else None
+        )
+        if post is None:
+            raise PostNotFound(post_id)
+        return post
+
+    async def lock(self, post_id: int, *, by: User) -> Post:
+        """Read a post that nobody else changes until this transaction ends.
+
+        Raises:
+            PostNotFound: There is none.
+            Forbidden: `by` is neither its author nor a superuser.
+        """
+        statement = select(Post).where(col(Post.id) == post_id).with_for_update()
+        post = await self.session.scalar(statement) if post_id <= MAX_INTEGER else None
+        if post is None:
+            raise PostNotFound(post_id)
+        if post.author_id != by.id and not by.is_superuser:
+            raise Forbidden(by.id, post_id)
+        return post
+
+    async def create(self, values: dict[str, Any], *, author: User) -> Post:
+        """Create a post.
+
+        Raises:
+            Unauthorized: The author was deleted meanwhile.
+        """
+        post = Post(**values, author_id=author.id)
+        async with self.refused_as(missing=Unauthorized, table=Post):
+            self.session.add(post)
+        return post
+
+    async def update(self, post_id: int, changes: dict[str, Any], *, by: User) -> Post:
+        """Change a post.
+
+        Raises:
+            PostNotFound: There is none.
+            Forbidden: `by` is neither its author nor a superuser.
+        """
+        post = await self.lock(post_id, by=by)
+        post.sqlmodel_update(changes)
+        await self.session.flush()
+        return post
+
+    async def delete(self, post_id: int, *, by: User) -> None:
+        """Delete a post.
+
+        Raises:
+            PostNotFound: There is none.
+            Forbidden: `by` is neither its author nor a superuser.
+        """
+        await self.session.delete(await self.lock(post_id, by=by))
+        await self.session.flush()

@@ -1,0 +1,10 @@
+"""The shapes at rest: whoever imports this has every table registered, in one metadata."""
+
+from app.models.base import Base, TableModel
+from app.models.base import TableModel as SQLModel
+from app.models.item import Item
+from app.models.post import Post
+from app.models.user import AccessToken, OAuthAccount, User
+from app.models.user_group import UserGroup
+
+__all__ = ["AccessToken", "Base", "Item", "OAuthAccount", "Post", "SQLModel", "TableModel", "User", "UserGroup"]

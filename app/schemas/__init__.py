@@ -1,0 +1,34 @@
+"""The shapes on the wire."""
+
+from app.schemas.item import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
+from app.schemas.post import PostCreate, PostRead, PostUpdate
+from app.schemas.user import (
+    UserCreate,
+    UserGroupMember,
+    UserPublic,
+    UserRead,
+    UserReplace,
+    UserUpdate,
+    UserUpdateBySuperuser,
+)
+from app.schemas.user_group import UserGroupCreate, UserGroupRead, UserGroupUpdate
+
+__all__ = [
+    "ItemCreate",
+    "ItemRead",
+    "ItemReadWithOwner",
+    "ItemUpdate",
+    "PostCreate",
+    "PostRead",
+    "PostUpdate",
+    "UserCreate",
+    "UserGroupCreate",
+    "UserGroupMember",
+    "UserGroupRead",
+    "UserGroupUpdate",
+    "UserPublic",
+    "UserRead",
+    "UserReplace",
+    "UserUpdate",
+    "UserUpdateBySuperuser",
+]

@@ -1,0 +1,51 @@
+"""Items on the wire."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from app.schemas.base import Input, SafeText, Schema, Title, omittable
+from app.schemas.user import UserRead
+
+type Description = Annotated[SafeText, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+type Price = Annotated[
+    Decimal,
+    Field(ge=0, le=Decimal("9999999999.99"), max_digits=12, decimal_places=2),
+    AfterValidator(lambda price: abs(price).quantize(Decimal("0.01"))),
+]
+
+
+class ItemCreate(Input):
+    """A new item; it belongs to whoever creates it."""
+
+    title: Title
+    description: Description | None = None
+    price: Price
+
+
+class ItemUpdate(Input):
+    """What may change about an item."""
+
+    title: Title = omittable()
+    description: Description | None = None
+    price: Price = omittable()
+
+
+class ItemRead(Schema):
+    """An item; the price is a string with two decimal places."""
+
+    id: int
+    title: str
+    description: str | None
+    price: Decimal
+    user_id: uuid.UUID
+    created_at: datetime
+
+
+class ItemReadWithOwner(ItemRead):
+    """An item together with its owner."""
+
+    owner: UserRead

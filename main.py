@@ -1,0 +1,13 @@
+"""Front door: python main.py."""
+
+from app.app import app
+
+__all__ = ["app"]
+
+if __name__ == "__main__":
+    # Whoever imports this for `uvicorn main:app` needs no command line.
+    import typer
+
+    from app.cli import serve
+
+    typer.run(serve)

@@ -1,0 +1,1 @@
+"""FastAPI Users' store protocols over a SQLAlchemy or SQLModel session, async and sync."""

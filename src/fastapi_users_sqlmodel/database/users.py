@@ -1,0 +1,236 @@
+"""Users and their accounts at providers, behind FastAPI Users' `BaseUserDatabase`."""
+
+from typing import Any, Generic, cast
+
+from fastapi_users.db import BaseUserDatabase
+from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
+from fastapi_users.models import ID, OAP, UOAP, UP
+from sqlalchemy import BigInteger, Integer, SmallInteger, Table, inspect, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.sql.elements import ColumnElement
+
+from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
+from fastapi_users_sqlmodel.database._session import SessionStore, SyncSessionStore, loading, reload, writing
+from fastapi_users_sqlmodel.identity import canonical_email, is_storable
+from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
+
+
+class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
+    """Each operation is a coroutine that runs a sync body on the session; who runs it is the subclass's matter."""
+
+    user_table: type[UP]
+    oauth_account_table: type[Any] | None
+
+    _run: Any
+
+    async def get(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
+        """Get a single user by id; an id that the column cannot hold is nobody's."""
+        return cast("UP | None", await self._run(self._find, _column(self.user_table, "id") == id, key=id))
+
+    async def get_by_email(self, email: str) -> UP | None:
+        """Get a single user by e-mail, in whatever spelling."""
+        if len(email) > EMAIL_LENGTH or not is_storable(email):
+            return None
+        same = _column(self.user_table, "email_canonical") == canonical_email(email)
+        return cast("UP | None", await self._run(self._find, same))
+
+    async def get_by_oauth_account(self, oauth: str, account_id: str) -> UP | None:
+        """Get a single user, with its OAuth accounts, by the account id at a provider."""
+        if not (is_storable(oauth) and is_storable(account_id)):
+            return None
+        return cast("UP | None", await self._run(self._find_by_account, oauth, account_id))
+
+    async def create(self, create_dict: dict[str, Any]) -> UP:
+        """Create a user; commits on a plain session, flushes in an explicitly opened transaction.
+
+        Raises:
+            UserAlreadyExists: The address is taken, in whatever spelling; the database decides, so a race ends here.
+        """
+        return cast("UP", await self._run(self._create, create_dict))
+
+    async def update(self, user: UP, update_dict: dict[str, Any]) -> UP:
+        """Update a user; commits on a plain session, flushes in an explicitly opened transaction.
+
+        Raises:
+            UserAlreadyExists: The new address is taken.
+            UserNotExists: The user was deleted meanwhile.
+        """
+        return cast("UP", await self._run(self._update, user, user, update_dict))
+
+    async def delete(self, user: UP) -> None:
+        """Delete a user, or do nothing if somebody else did; commits on a plain session."""
+        await self._run(self._delete, user)
+
+    async def add_oauth_account(  # type: ignore[override]  # The protocol narrows self, which a subclass cannot repeat
+        self, user: UOAP, create_dict: dict[str, Any]
+    ) -> UOAP:
+        """Create an OAuth account of the user and load `user.oauth_accounts`; commits on a plain session.
+
+        Raises:
+            UserAlreadyExists: The account at the provider belongs to a user already.
+            UserNotExists: The user was deleted meanwhile.
+        """
+        return cast("UOAP", await self._run(self._add_account, user, create_dict))
+
+    async def update_oauth_account(  # type: ignore[override]  # As above
+        self, user: UOAP, oauth_account: OAP, update_dict: dict[str, Any]
+    ) -> UOAP:
+        """Update an OAuth account and load `user.oauth_accounts`; commits on a plain session.
+
+        Raises:
+            UserAlreadyExists: The account at the provider belongs to a user already.
+            UserNotExists: The user, and the account with it, was deleted meanwhile.
+        """
+        return cast("UOAP", await self._run(self._update, user, oauth_account, update_dict))
+
+    def _find(self, session: Session, condition: ColumnElement[bool], key: object = None) -> UP | None:
+        if isinstance(key, int) and not _fits(session, self.user_table, key):
+            return None
+        # unique(): a project may load its OAuth accounts with lazy="joined", as FastAPI Users' documentation does.
+        return session.scalars(select(self.user_table).where(condition)).unique().one_or_none()
+
+    def _find_by_account(self, session: Session, oauth: str, account_id: str) -> UP | None:
+        account = self._account_table()
+        owner = (
+            select(_column(account, "user_id"))
+            .where(_column(account, "oauth_name") == oauth, _column(account, "account_id") == account_id)
+            .scalar_subquery()
+        )
+        user = self._find(session, _column(self.user_table, "id") == owner)
+        if user is not None:
+            self._load_accounts(session, user)
+        return user
+
+    def _create(self, session: Session, create_dict: dict[str, Any]) -> UP:
+        user = self.user_table(**create_dict)
+        try:
+            with writing(session, user):
+                session.add(user)
+        except IntegrityError as error:
+            _raise_in_words_of_fastapi_users(error, self.user_table)
+            raise
+        reload(session, user)
+        return user
+
+    def _update(self, session: Session, user: UP, row: object, update_dict: dict[str, Any]) -> UP:
+        if inspect(row, raiseerr=True).was_deleted:
+            raise UserNotExists
+        try:
+            with writing(session, row):
+                session.add(row)
+                for name, value in update_dict.items():
+                    setattr(row, name, value)
+        except StaleDataError as error:
+            raise UserNotExists from error
+        except IntegrityError as error:
+            reload(session, row)
+            _raise_in_words_of_fastapi_users(error, type(row))
+            raise
+        reload(session, row)
+        if row is not user:
+            self._load_accounts(session, user)
+        return user
+
+    def _delete(self, session: Session, user: UP) -> None:
+        if inspect(user, raiseerr=True).was_deleted:
+            return
+        with writing(session, user):
+            # Locked and looked at again, so that two who delete one user do not both delete the row.
+            still_there = _column(self.user_table, "id") == _identity(user)
+            if session.scalar(select(_column(self.user_table, "id")).where(still_there).with_for_update()) is None:
+                if user in session:
+                    session.expunge(user)
+                return
+            if self.oauth_account_table is not None:
+                # Before the user: a relationship without a cascade of its own would set their user to NULL.
+                mine = _column(self.oauth_account_table, "user_id") == _identity(user)
+                for account in session.scalars(select(self.oauth_account_table).where(mine)).unique():
+                    session.delete(account)
+                session.flush()
+            session.delete(user)
+
+    def _add_account(self, session: Session, user: UP, create_dict: dict[str, Any]) -> UP:
+        account = self._account_table()(**create_dict, user_id=_identity(user))
+        try:
+            with writing(session, account):
+                session.add(account)
+        except IntegrityError as error:
+            _raise_in_words_of_fastapi_users(error, type(account))
+            raise
+        self._load_accounts(session, user)
+        return user
+
+    def _load_accounts(self, session: Session, user: UP) -> None:
+        """Fill `user.oauth_accounts`, however the relationship is loaded by itself."""
+        account = self._account_table()
+        mine = select(account).where(_column(account, "user_id") == _identity(user)).order_by(_column(account, "id"))
+        with loading(session):
+            reload(session, user)
+            if "oauth_accounts" in inspect(type(user)).relationships:
+                accounts = session.scalars(mine.execution_options(populate_existing=True)).unique().all()
+                set_committed_value(user, "oauth_accounts", list(accounts))
+
+    def _account_table(self) -> type[Any]:
+        if self.oauth_account_table is None:
+            raise NotImplementedError(f"{type(self).__name__} was made without a table of OAuth accounts")
+        return self.oauth_account_table
+
+
+class SQLAlchemyUserDatabase(SessionStore, _UserStore[UP, ID]):
+    """Users on an `AsyncSession`, whether their table is a SQLAlchemy or a SQLModel one."""
+
+    def __init__(
+        self, session: AsyncSession, user_table: type[UP], oauth_account_table: type[Any] | None = None
+    ) -> None:
+        self._use(session)
+        self.user_table = user_table
+        self.oauth_account_table = oauth_account_table
+
+
+class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
+    """Users on a sync `Session`, which works in a thread; the engine must allow that (SQLAlchemy's default does).
+
+    An in-memory SQLite database needs `poolclass=StaticPool` and `connect_args={"check_same_thread": False}`.
+    """
+
+    def __init__(self, session: Session, user_model: type[UP], oauth_account_model: type[Any] | None = None) -> None:
+        self._use(session)
+        self.user_table = user_model
+        self.oauth_account_table = oauth_account_model
+
+
+def _identity(row: object) -> Any:
+    """Return the id without asking the database, where the row may be gone."""
+    state = inspect(row, raiseerr=True)
+    return state.identity[0] if state.identity else state.dict["id"]
+
+
+def _column(table: type[Any], name: str) -> Any:
+    # The protocols say `str` where the class has an instrumented attribute.
+    return getattr(table, name)
+
+
+def _fits(session: Session, table: type[Any], key: int) -> bool:
+    """Tell whether the integer is in the id column's range; a driver fails on one that is not."""
+    kind = inspect(table).local_table.c["id"].type
+    if session.get_bind(inspect(table)).dialect.name == "sqlite" or isinstance(kind, BigInteger):
+        bits = 64
+    elif isinstance(kind, SmallInteger):
+        bits = 16
+    else:
+        bits = 32 if isinstance(kind, Integer) else 64
+    limit: int = 2 ** (bits - 1)
+    return -limit <= key < limit
+
+
+def _raise_in_words_of_fastapi_users(error: IntegrityError, row_type: type[Any]) -> None:
+    table = cast("Table", inspect(row_type).local_table)
+    columns = unique_violation(error, table)
+    if columns & {"email_canonical", "email"} or columns == {"oauth_name", "account_id"}:
+        raise UserAlreadyExists from error
+    if is_foreign_key_violation(error):
+        raise UserNotExists from error

@@ -1,0 +1,71 @@
+"""Open a database: which driver a URL means, and SQLite so that it keeps what it was told."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+def async_url(url: str | URL) -> URL:
+    """Give a URL its async driver: aiosqlite or asyncpg; any other database keeps the one it names.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: It is no URL.
+    """
+    return _with_driver(url, _ASYNC_DRIVERS)
+
+
+def sync_url(url: str | URL) -> URL:
+    """Give a URL its sync driver: the standard library's sqlite3 or psycopg 3.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: It is no URL.
+    """
+    return _with_driver(url, _SYNC_DRIVERS)
+
+
+def _with_driver(url: str | URL, drivers: dict[str, str]) -> URL:
+    parsed = make_url(url)
+    backend = parsed.drivername.partition("+")[0]
+    return parsed.set(drivername=drivers.get(backend, parsed.drivername))
+
+
+def is_in_memory(url: URL) -> bool:
+    """Tell whether the URL means a SQLite database that lives in one connection."""
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
+def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
+    """Make a new engine's SQLite connections keep foreign keys, transactions and savepoints; leave others alone.
+
+    Foreign keys are enforced; a transaction takes the write lock at once (`BEGIN IMMEDIATE`), because one that reads
+    first and writes later fails when somebody else wrote meanwhile; who waits for the lock waits up to 5 s. Files are
+    in WAL mode with `synchronous=NORMAL`: readers are never blocked, and a power cut loses no consistency, at worst the
+    last commits. Connections in AUTOCOMMIT take no lock.
+    """
+    sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    if sync_engine.dialect.name == "sqlite":
+        event.listen(sync_engine, "connect", _on_connect)
+        event.listen(sync_engine, "begin", _on_begin)
+
+
+def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # The driver shall not begin or commit by itself.
+    connection.isolation_level = None
+    cursor: Any = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

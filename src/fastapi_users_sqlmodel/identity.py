@@ -1,0 +1,36 @@
+"""One address, one account: the canonical form under which an e-mail address is stored and looked up."""
+
+import unicodedata
+
+import idna
+
+
+def typed_email(email: str) -> str:
+    """Return the address as its owner typed it: trimmed and in Unicode NFC, otherwise untouched. Mail goes there."""
+    return unicodedata.normalize("NFC", email.strip())
+
+
+def canonical_email(email: str) -> str:
+    """Return the form that is unique and looked up: trimmed, NFC, IDNA domain (RFC 5891, UTS 46), case folded.
+
+    Total: whatever the text, it has a canonical form, so that a look-up with nonsense finds nothing instead of failing.
+    """
+    local, at, domain = typed_email(email).rpartition("@")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except UnicodeError:  # No valid domain (IDNAError is one): compare it as the text that it is.
+            domain = unicodedata.normalize("NFC", domain.casefold())
+    # Case folding may take a text out of NFC.
+    return unicodedata.normalize("NFC", local.casefold()) + at + domain.lower()
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether every database can hold the text: PostgreSQL refuses NUL, and a lone surrogate has no UTF-8."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

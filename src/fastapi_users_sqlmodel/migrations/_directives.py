@@ -1,0 +1,190 @@
+"""Bring what autogenerate found into the order, and the words, in which it runs up and down on either database."""
+
+import graphlib
+from collections.abc import Iterable, Sequence
+from typing import Any, override
+
+import sqlalchemy as sa
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.elements import ClauseElement, conv
+
+from fastapi_users_sqlmodel.migrations._compare import check_name, is_type_bound
+from fastapi_users_sqlmodel.migrations._expressions import portable_sql, render_server_default
+from fastapi_users_sqlmodel.migrations._scratch import EnumName, Scratch
+from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
+from fastapi_users_sqlmodel.migrations._types import enum_arguments, native_enums, render_type
+
+
+class CreateEnumOp(ops.MigrateOperation):
+    """Create PostgreSQL's type for an enum."""
+
+    def __init__(self, enum: sa.Enum) -> None:
+        self.enum = enum
+
+    @override
+    def reverse(self) -> "DropEnumOp":
+        return DropEnumOp(self.enum)
+
+    @override
+    def to_diff_tuple(self) -> tuple[str, str]:
+        return "add_enum", str(self.enum.name)
+
+
+class DropEnumOp(ops.MigrateOperation):
+    """Drop PostgreSQL's type for an enum, which outlives the tables that use it."""
+
+    def __init__(self, enum: sa.Enum) -> None:
+        self.enum = enum
+
+    @override
+    def reverse(self) -> CreateEnumOp:
+        return CreateEnumOp(self.enum)
+
+    @override
+    def to_diff_tuple(self) -> tuple[str, str]:
+        return "remove_enum", str(self.enum.name)
+
+
+@renderers.dispatch_for(CreateEnumOp)
+def _render_create_enum(_: AutogenContext, op: CreateEnumOp) -> str:
+    return f"sa.Enum({enum_arguments(op.enum)}).create(op.get_bind(), checkfirst=False)"
+
+
+@renderers.dispatch_for(DropEnumOp)
+def _render_drop_enum(_: AutogenContext, op: DropEnumOp) -> str:
+    return f"sa.Enum({enum_arguments(op.enum)}).drop(op.get_bind(), checkfirst=False)"
+
+
+def render_item(kind: str, item: Any, context: AutogenContext) -> Any:
+    """Render one part of a migration as plain `sa.*`; False leaves it to Alembic."""
+    rendered: str | None = None
+    if kind == "type":
+        rendered = render_type(item, context)
+    elif kind == "server_default":
+        rendered = render_server_default(item, context)
+    elif kind == "check":
+        return _render_check(item)
+    return False if rendered is None else rendered
+
+
+def _render_check(check: sa.CheckConstraint) -> Any:
+    name = check_name(check, sqlite.dialect())
+    if is_type_bound(check) and name is None:
+        return None
+    if check.dialect_kwargs:
+        return False
+    named = "" if check.name is None else f", name={_render_name(check.name)}"
+    return f"sa.CheckConstraint({portable_sql(check.sqltext)!r}{named})"
+
+
+def _render_name(name: object) -> str:
+    # op.f() says that the naming convention has been applied already.
+    return f"op.f({str(name)!r})" if isinstance(name, conv) else repr(str(name))
+
+
+def rewrite(script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: Scratch) -> None:
+    """Add what is missing for enums, order what depends on each other, and use the words of earlier migrations."""
+    enums = scratch.enums
+    wanted: dict[EnumName, sa.Enum] = {
+        (enum.schema, str(enum.name)): enum
+        for table in target_metadata.tables.values()
+        for column in table.columns
+        for enum in native_enums(column.type)
+    }
+    upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
+    if upgrade is None or downgrade is None:
+        return
+    created = [CreateEnumOp(enum) for name, enum in wanted.items() if name not in enums]
+    dropped = [DropEnumOp(enum) for name, enum in enums.items() if name not in wanted]
+    upgrade.ops = [*created, *_tables_dropped_last(list(_flattened(upgrade.ops, scratch))), *dropped]
+    upgrade.reverse_into(downgrade)
+    for op in _all(upgrade.ops):
+        _make_portable(op)
+    for op in _all(downgrade.ops):
+        _recall(op, scratch)
+        _make_portable(op)
+
+
+def _flattened(operations: Sequence[ops.MigrateOperation], scratch: Scratch) -> Iterable[ops.MigrateOperation]:
+    for op in operations:
+        if not isinstance(op, ops.ModifyTableOps):
+            yield op
+            continue
+        # A batch that rebuilds the table would forget everything about an index but its columns.
+        special = [each for each in op.ops if _is_special_index(each, scratch)]
+        yield from (each for each in special if isinstance(each, ops.DropIndexOp))
+        op.ops = [each for each in op.ops if each not in special]
+        if op.ops:
+            yield op
+        yield from (each for each in special if isinstance(each, ops.CreateIndexOp))
+
+
+def _tables_dropped_last(operations: list[ops.MigrateOperation]) -> list[ops.MigrateOperation]:
+    """Drop tables when nothing refers to them any more: Alembic drops them before the columns that do, in any order."""
+    drops = {op.table_name: op for op in operations if isinstance(op, ops.DropTableOp)}
+    referred = {
+        name: [key.target_fullname.rpartition(".")[0] for key in op.to_table().foreign_keys]
+        for name, op in drops.items()
+    }
+    order = graphlib.TopologicalSorter(
+        {name: [other for other in others if other in drops and other != name] for name, others in referred.items()}
+    )
+    try:
+        names = list(order.static_order())
+    except graphlib.CycleError:
+        names = list(reversed(drops))
+    return [op for op in operations if not isinstance(op, ops.DropTableOp)] + [drops[name] for name in reversed(names)]
+
+
+def _is_special_index(op: ops.MigrateOperation, scratch: Scratch) -> bool:
+    if isinstance(op, ops.DropIndexOp):
+        known = scratch.index_of(str(op.table_name), str(op.index_name))
+        return has_expressions(op.to_index() if known is None else known)
+    return isinstance(op, ops.CreateIndexOp) and has_expressions(op.to_index())
+
+
+def _all(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOperation]:
+    for op in operations:
+        yield op
+        if isinstance(op, ops.ModifyTableOps):
+            yield from _all(op.ops)
+
+
+def _make_portable(op: ops.MigrateOperation) -> None:
+    if not isinstance(op, ops.CreateIndexOp):
+        return
+    op.columns = [
+        element if isinstance(element, str | sa.Column) else sa.text(portable_sql(element)) for element in op.columns
+    ]
+    op.kw = {
+        name: sa.text(portable_sql(value)) if isinstance(value, ClauseElement) else value
+        for name, value in op.kw.items()
+    }
+
+
+def _recall(op: ops.MigrateOperation, scratch: Scratch) -> None:
+    """Let a downgrade make again what the migrations made, and not what a database makes of it."""
+    if isinstance(op, ops.CreateTableOp):
+        op.columns = [_recalled(item, op.table_name, scratch) for item in op.columns]
+    elif isinstance(op, ops.CreateIndexOp):
+        if (index := scratch.index_of(op.table_name, str(op.index_name))) is not None:
+            op.columns = [each.name if isinstance(each, sa.Column) else each for each in index.expressions]
+            op.kw = dict(index.kwargs)
+    elif isinstance(op, ops.AddColumnOp):
+        _recalled(op.column, op.table_name, scratch)
+    elif isinstance(op, ops.CreateCheckConstraintOp):
+        known = scratch.check_of(op.table_name, str(op.constraint_name))
+        op.condition = op.condition if known is None else sa.text(known)
+    elif isinstance(op, ops.AlterColumnOp) and isinstance(op.modify_server_default, sa.DefaultClause):
+        op.modify_server_default = scratch.default_of(op.table_name, op.column_name) or op.modify_server_default
+
+
+def _recalled(item: Any, table_name: str, scratch: Scratch) -> Any:
+    if isinstance(item, sa.Column) and isinstance(item.server_default, sa.DefaultClause):
+        item.server_default = scratch.default_of(table_name, item.name) or item.server_default
+    elif isinstance(item, sa.CheckConstraint) and (known := scratch.check_of(table_name, str(item.name))):
+        return sa.CheckConstraint(known, name=conv(str(item.name)))
+    return item

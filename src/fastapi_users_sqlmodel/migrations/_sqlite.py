@@ -1,0 +1,115 @@
+"""Make SQLite migrate as safely as PostgreSQL does: all or nothing, and no row lost when a table is rebuilt."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations.batch import ApplyBatchImpl
+from alembic.util import CommandError
+from sqlalchemy import Column, Connection, Index, Table
+
+
+def has_expressions(index: Index) -> bool:
+    """Tell whether an index has elements that are no plain columns, of which SQLite's reflection knows nothing."""
+    return any(not isinstance(element, Column) for element in index.expressions)
+
+
+class RebuildingSQLiteImpl(SQLiteImpl):
+    """Keep what Alembic's rebuild of a table would lose: expression indexes, sort orders and triggers.
+
+    Alembic finds it by its `__dialect__`, which is how dialects outside of Alembic announce themselves.
+    """
+
+    __dialect__ = "sqlite"
+
+    _kept: dict[str, str]
+    _lost: list[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept, self._lost = {}, []
+
+    def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
+        """Remember the indexes and triggers of a table that is about to be dropped and made again."""
+        connection = self.connection
+        if connection is None or self.as_sql:
+            return
+        if connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one():
+            raise CommandError(
+                f"The table {table.name!r} has to be rebuilt, and with foreign keys switched on SQLite would delete "
+                "the rows that refer to it: give Alembic a connection that is not in a transaction."
+            )
+        query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql > ''"
+        written = {row.name: str(row.sql) for row in connection.exec_driver_sql(query, (table.name,))}
+        reflected = {str(index.name) for index in table.indexes}
+        renamed = any("name" in transfer for transfer in batch_impl.column_transfers.values())
+        self._lost = [sql for name, sql in written.items() if name not in reflected]
+        # With a renamed column the old words would be wrong, and Alembic's copy, which knows of it, is better.
+        self._kept = {} if renamed else {n: sql for n, sql in written.items() if n not in batch_impl.new_indexes}
+
+    def rename_table(self, old_table_name: str, new_table_name: Any, schema: Any = None) -> None:
+        """Rename, and when that was the end of a rebuild, create what the reflection of the table did not see."""
+        super().rename_table(old_table_name, new_table_name, schema=schema)
+        lost, self._lost = self._lost, []
+        for sql in lost:
+            self.execute(sql.replace(":", r"\:"))
+
+    def create_index(self, index: Index, **kw: Any) -> None:
+        """Create an index; one that a rebuild dropped, in the words in which it was created first."""
+        sql = self._kept.pop(str(index.name), None)
+        if sql is None:
+            super().create_index(index, **kw)
+        else:
+            self.execute(sql.replace(":", r"\:"))
+
+    def correct_for_autogen_constraints(self, *found_and_wanted: Any) -> None:
+        """Leave indexes on expressions to our own comparison, without Alembic's warning that it skips them."""
+        _, found, _, wanted = found_and_wanted
+        special = {index.name for index in wanted if has_expressions(index)}
+        for indexes in (found, wanted):
+            for index in [each for each in indexes if each.name in special]:
+                indexes.discard(index)
+
+
+@contextmanager
+def foreign_keys_off(connection: Connection) -> Iterator[None]:
+    """Switch SQLite's foreign keys off, which is possible only outside of a transaction, and on again afterwards."""
+    before = _pragma(connection, "foreign_keys")
+    _pragma(connection, "foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        if before:
+            _pragma(connection, "foreign_keys = ON")
+
+
+def _pragma(connection: Connection, words: str) -> Any:
+    # SQLAlchemy would begin a transaction, and inside of one SQLite ignores the statement.
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA {words}")
+    row = cursor.fetchone()
+    cursor.close()
+    return row and row[0]
+
+
+def begin(connection: Connection, *, writing: bool) -> None:
+    """Begin SQLite's transaction by hand: Python's driver waits for the first INSERT, and would commit every DDL."""
+    driver_connection: Any = connection.connection.driver_connection
+    if not driver_connection.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def check_foreign_keys(connection: Connection) -> None:
+    """Refuse to commit rows that refer to nothing.
+
+    Raises:
+        CommandError: There are some; the message names their tables.
+    """
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        pairs = sorted({f"{row[0]} (to {row[2]})" for row in broken})
+        raise CommandError(
+            f"The migration leaves {len(broken)} row(s) that refer to nothing, in {', '.join(pairs)}; "
+            "everything was rolled back."
+        )

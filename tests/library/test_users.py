@@ -1,0 +1,240 @@
+"""The user store keeps FastAPI Users' protocol, whatever the tables, the ids, the session and the database."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
+from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from tests.library.models import FORMS, Models
+from tests.library.stores import Stores, delete_users, new_account, new_user, open_stores
+
+# One address: cases, surrounding spaces, decomposed letters, a domain in Unicode and in IDNA.
+TYPED = "Jörg@Bücher.example.com"
+SPELLINGS = [
+    "Jörg@Bücher.example.com",
+    "jörg@bücher.example.com",
+    "JÖRG@BÜCHER.EXAMPLE.COM",
+    "Jo\u0308rg@Bu\u0308cher.example.com",
+    "  jörg@bücher.example.com\t\n",
+    "jörg@xn--bcher-kva.example.com",
+    "JÖRG@XN--BCHER-KVA.EXAMPLE.COM",
+    "jörg@bücher。example。com",
+]
+OTHERS = ["jorg@bücher.example.com", "jörg@bucher.example.com", "jörg@example.com", "jörg", "@", ""]
+GARBAGE = ["\0", "a\0b@example.com", "\ud800", "\ud800@example.com", "x" * 1_000_000, "x" * 1_000_000 + "@example.com"]
+
+
+class TestGet:
+    async def test_a_user(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.run(Session.expunge_all)
+        found = await stores.users.get(user.id)
+        assert found is not user
+        assert (found.id, found.email) == (user.id, "anna@example.com")
+
+    async def test_nobody(self, stores: Stores) -> None:
+        assert await stores.users.get(stores.models.unknown_id) is None
+
+    @pytest.mark.parametrize("form", [form for form in FORMS if form.endswith("int")], indirect=True)
+    async def test_an_integer_is_never_an_error(self, stores: Stores) -> None:
+        for key in (0, -1, 2**31 - 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**30):
+            assert await stores.users.get(key) is None
+
+
+class TestGetByEmail:
+    async def test_in_every_spelling(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user(TYPED))
+        assert [await stores.users.get_by_email(spelling) for spelling in SPELLINGS] == [user] * len(SPELLINGS)
+
+    async def test_of_somebody_else(self, stores: Stores) -> None:
+        await stores.users.create(new_user(TYPED))
+        assert [await stores.users.get_by_email(other) for other in OTHERS] == [None] * len(OTHERS)
+
+    async def test_garbage(self, stores: Stores) -> None:
+        assert [await stores.users.get_by_email(garbage) for garbage in GARBAGE] == [None] * len(GARBAGE)
+
+
+class TestCreate:
+    async def test_a_user(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("  Anna@Example.com "))
+        assert (user.email, user.email_canonical) == ("Anna@Example.com", "anna@example.com")
+        assert (user.is_active, user.is_superuser, user.is_verified) == (True, False, False)
+        assert stores.emails() == ["Anna@Example.com"]
+
+    async def test_a_taken_address(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user(TYPED))
+        for taken in SPELLINGS:
+            with pytest.raises(UserAlreadyExists):
+                await stores.users.create(new_user(taken))
+        assert user.email == TYPED
+        assert await stores.users.create(new_user("anna@example.com"))
+        assert stores.emails() == [TYPED, "anna@example.com"]
+
+    async def test_another_constraint_is_passed_on(self, stores: Stores) -> None:
+        await stores.users.create(new_user("anna@example.com", username="anna"))
+        with pytest.raises(IntegrityError, match="username"):
+            await stores.users.create(new_user("other@example.com", username="anna"))
+        assert stores.emails() == ["anna@example.com"]
+
+
+class TestUpdate:
+    async def test_columns(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        changed = await stores.users.update(user, {"email": "Berta@Example.com", "is_verified": True})
+        assert changed is user
+        assert (user.email, user.email_canonical, user.is_verified) == ("Berta@Example.com", "berta@example.com", True)
+        assert stores.emails() == ["Berta@Example.com"]
+        assert await stores.users.get_by_email("anna@example.com") is None
+
+    async def test_nothing(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        assert await stores.users.update(user, {}) is user
+
+    async def test_ones_own_address_in_another_spelling(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.update(user, {"email": "ANNA@example.com"})
+        assert stores.emails() == ["ANNA@example.com"]
+
+    async def test_a_taken_address(self, stores: Stores) -> None:
+        """The session and the user stay usable, and what was refused is forgotten."""
+        await stores.users.create(new_user(TYPED))
+        user = await stores.users.create(new_user("anna@example.com"))
+        with pytest.raises(UserAlreadyExists):
+            await stores.users.update(user, {"email": SPELLINGS[-1], "is_verified": True})
+        assert (user.email, user.email_canonical, user.is_verified) == ("anna@example.com", "anna@example.com", False)
+        await stores.users.update(user, {"is_superuser": True})
+        assert stores.emails() == [TYPED, "anna@example.com"]
+
+    async def test_a_taken_address_keeps_what_was_loaded(self, stores: Stores) -> None:
+        await stores.users.create(new_user(TYPED))
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.run(lambda session: session.refresh(user, ["oauth_accounts"]))
+        with pytest.raises(UserAlreadyExists):
+            await stores.users.update(user, {"email": TYPED})
+        assert inspect(user).unloaded == set()
+
+    async def test_another_constraint_is_passed_on(self, stores: Stores) -> None:
+        await stores.users.create(new_user("anna@example.com", username="anna"))
+        user = await stores.users.create(new_user("berta@example.com", username="berta"))
+        with pytest.raises(IntegrityError, match="username"):
+            await stores.users.update(user, {"username": "anna"})
+        assert user.username == "berta"
+
+    async def test_somebody_whom_another_session_deleted(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        delete_users(stores)
+        with pytest.raises(UserNotExists):
+            await stores.users.update(user, {"is_verified": True})
+        assert await stores.users.create(new_user("anna@example.com"))
+
+    async def test_somebody_whom_this_session_deleted(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.delete(user)
+        with pytest.raises(UserNotExists):
+            await stores.users.update(user, {"is_verified": True})
+
+    async def test_somebody_deleted_in_the_same_transaction(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.run(Session.begin)
+        await stores.users.delete(user)
+        with pytest.raises(UserNotExists):
+            await stores.users.update(user, {"is_verified": True})
+        await stores.run(Session.commit)
+
+
+class TestDelete:
+    async def test_a_user(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.delete(user)
+        assert await stores.users.get(user.id) is None
+        assert stores.emails() == []
+
+    async def test_twice(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.delete(user)
+        await stores.users.delete(user)
+        assert stores.emails() == []
+
+    async def test_twice_in_one_transaction(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.run(Session.begin)
+        await stores.users.delete(user)
+        await stores.users.delete(user)
+        await stores.run(Session.commit)
+        assert stores.emails() == []
+
+    async def test_somebody_whom_another_session_deleted(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        delete_users(stores)
+        await stores.users.delete(user)
+        assert await stores.users.create(new_user("anna@example.com"))
+
+    async def test_somebody_from_a_session_that_has_ended(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.run(Session.expunge_all)
+        await stores.users.delete(user)
+        assert stores.emails() == []
+        await stores.users.delete(user)
+
+    async def test_what_hangs_on_the_user_goes_with_it(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.add_oauth_account(user, new_account("google"))
+        await stores.tokens.create({"token": "token", "user_id": user.id})
+        await stores.users.delete(user)
+        assert stores.count(stores.models.oauth_account) == 0
+        assert stores.count(stores.models.access_token) == 0
+
+
+class TestExpireOnCommit:
+    """A session that forgets on every commit, as SQLAlchemy's do by default, leaves what the store returns usable."""
+
+    @pytest.fixture
+    async def stores(self, models: Models, url: str, kind: str) -> AsyncIterator[Stores]:
+        async with open_stores(models, url, kind, expire_on_commit=True) as stores:
+            yield stores
+
+    async def test_create(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        assert (user.email, user.is_active) == ("anna@example.com", True)
+
+    async def test_update(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.update(user, {"is_verified": True})
+        assert (user.email, user.is_verified) == ("anna@example.com", True)
+
+    async def test_delete_twice(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.delete(user)
+        await stores.users.delete(user)
+
+    async def test_a_refused_update(self, stores: Stores) -> None:
+        await stores.users.create(new_user(TYPED))
+        user = await stores.users.create(new_user("anna@example.com"))
+        with pytest.raises(UserAlreadyExists):
+            await stores.users.update(user, {"email": TYPED})
+        assert user.email == "anna@example.com"
+
+    async def test_somebody_deleted_meanwhile(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.create(new_user("berta@example.com"))
+        delete_users(stores)
+        for change in ({"is_verified": True}, {"is_active": True}):
+            with pytest.raises(UserNotExists):
+                await stores.users.update(user, change)
+        with pytest.raises(UserNotExists):
+            await stores.users.add_oauth_account(user, new_account("google"))
+        await stores.users.delete(user)
+
+    async def test_oauth_accounts(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        user = await stores.users.add_oauth_account(user, new_account("google"))
+        user = await stores.users.update_oauth_account(user, user.oauth_accounts[0], {"account_email": "new@x.com"})
+        assert (user.email, user.oauth_accounts[0].account_email) == ("anna@example.com", "new@x.com")
+
+    async def test_access_tokens(self, stores: Stores) -> None:
+        user = await stores.users.create(new_user("anna@example.com"))
+        token = await stores.tokens.create({"token": "token", "user_id": user.id})
+        assert token.token == "token"
