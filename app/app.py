@@ -22,7 +22,7 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     configure_logging(settings)
     check_models(Base)
     if settings.in_memory:
-        async with db.engine.begin() as connection:
+        async with db.engine.connect() as connection:
             await connection.run_sync(db.upgrade)
     yield
     await db.engine.dispose()

@@ -48,7 +48,7 @@ async def _at_head() -> bool:
 
 
 async def _upgrade() -> None:
-    async with db.engine.begin() as connection:
+    async with db.engine.connect() as connection:
         await connection.run_sync(db.upgrade)
 
 

@@ -1,5 +1,6 @@
 """What every test may ask for. It is loaded without the service as well, so it never imports app."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Protocol
 import pytest
 
 from tests.postgres import postgres_database, postgres_server
+from tests.programs import Programs, open_programs, preloaded_interpreter
 
 
 class CreateDatabase(Protocol):
@@ -45,3 +47,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     # Asked for here and not in the signature, so that a run on SQLite alone starts no server.
     create: CreateDatabase = request.getfixturevalue("create_database")
     return create()
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[socket.socket]:
+    with preloaded_interpreter() as interpreter:
+        yield interpreter
+
+
+@pytest.fixture
+def programs(interpreter: socket.socket, tmp_path: Path) -> Iterator[Programs]:
+    with open_programs(interpreter, tmp_path / "programs") as programs:
+        yield programs

@@ -60,13 +60,20 @@ class Settings(BaseSettings):
     def _comma_separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+            raise ValueError(f"shorter than {MINIMUM_SECRET_BYTES} bytes")
+        return value
+
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if self.environment != "production":
             return self
         wrong = []
-        if len(self.secret_key.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
-            wrong.append(f"SECRET_KEY: missing or shorter than {MINIMUM_SECRET_BYTES} bytes")
+        if not self.secret_key.get_secret_value():
+            wrong.append("SECRET_KEY: missing")
         elif len(set(self.secret_key.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
             wrong.append("SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one")
         if not self.public_url.startswith("https://"):
@@ -118,7 +125,10 @@ def load_settings(**values: Any) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, line['loc'])).upper()}: {line['msg']}".lstrip(": ") for line in error.errors()]
+        lines = [
+            f"{'.'.join(map(str, line['loc'])).upper()}: {line['msg'].removeprefix('Value error, ')}".lstrip(": ")
+            for line in error.errors()
+        ]
         raise SystemExit("The settings are wrong:\n" + "\n".join(f"- {line}" for line in lines)) from None
 
 

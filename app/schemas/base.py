@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from fastapi_users_sqlmodel.identity import typed_email
+from fastapi_users_sqlmodel.identity import is_storable, typed_email
 
 
 class Schema(BaseModel):
@@ -25,9 +25,9 @@ def omittable() -> Any:
     return Field(default_factory=lambda: None)
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL")
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("must not contain NUL or a lone surrogate")
     return text
 
 
@@ -35,8 +35,9 @@ def _email(text: str) -> str:
     typed = typed_email(text)
     try:
         validate_email(typed, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
+    except EmailNotValidError:
+        # Its own words quote the characters that it does not like, and an answer never repeats the value.
+        raise ValueError("not a valid e-mail address") from None
     return typed
 
 
@@ -44,18 +45,18 @@ def _lower_case(text: object) -> object:
     return text.strip().lower() if isinstance(text, str) else text
 
 
-type SafeText = Annotated[str, AfterValidator(_without_nul)]
+type SafeText = Annotated[str, AfterValidator(_storable)]
 type ShortText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_without_nul)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_storable)
 ]
 type Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_without_nul)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)
 ]
 # The e-mail stays as it was typed; EmailStr would change its spelling.
 type Email = Annotated[
     str,
     StringConstraints(max_length=320),
-    AfterValidator(_without_nul),
+    AfterValidator(_storable),
     AfterValidator(_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": 320}),
 ]

@@ -1,9 +1,11 @@
 """A small project with migrations, for the tests of ours: real files, and Alembic's real command line."""
 
 import ast
+import itertools
 import runpy
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.config import main as alembic_main
+from alembic.config import CommandLine, Config
+
+from tests.conftest import CreateDatabase
 
 INI = """\
 [alembic]
@@ -94,11 +97,14 @@ class AlembicProject:
 
     def run(self, *arguments: str, url: str | None = None) -> Ran:
         """Run Alembic's command line in this process."""
+        command_line = CommandLine()
         given = ["-c", str(self.folder / "alembic.ini"), *(["-x", f"url={url}"] if url else []), *arguments]
+        options = command_line.parser.parse_args(given)
         self._capsys.readouterr()
         status: object = 0
         try:
-            alembic_main(argv=given)
+            # What alembic.config.main() does; but that writes to where stdout was when Alembic was imported.
+            command_line.run_cmd(Config(options.config[0], cmd_opts=options, stdout=sys.stdout), options)
         except SystemExit as end:
             status = end.code
         captured = self._capsys.readouterr()
@@ -116,6 +122,21 @@ class AlembicProject:
         self.succeed("revision", "--autogenerate", "-m", message, "--rev-id", message, url=url)
         (new,) = set(self.versions.glob("*.py")) - before
         return new.read_text()
+
+
+type NewDatabase = Callable[[str], str]
+
+
+@pytest.fixture
+def new_database(tmp_path: Path, create_database: CreateDatabase) -> NewDatabase:
+    """Return a maker of empty databases, "sqlite" or "postgresql", that gives back their URLs."""
+    numbers = itertools.count()
+    return lambda kind: create_database() if kind == "postgresql" else f"sqlite:///{tmp_path}/{next(numbers)}.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AlembicProject:
+    return AlembicProject(tmp_path / "project", capsys)
 
 
 @contextmanager

@@ -1,11 +1,8 @@
-import itertools
-from pathlib import Path
-
 import pytest
-import sqlalchemy as sa
 
-from tests.conftest import CreateDatabase
-from tests.library.alembic_project import AlembicProject, connected, imported_modules, schema_of
+from tests.library.alembic_project import AlembicProject, NewDatabase, connected, imported_modules, schema_of
+from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
+from tests.library.alembic_project import project as project  # noqa: PLC0414
 
 HEAD = """
 import enum
@@ -114,28 +111,6 @@ ticket.append_constraint(sa.CheckConstraint(ticket.c.is_done.is_(sa.false()) | (
 )
 
 
-class Databases:
-    def __init__(self, folder: Path, create_database: CreateDatabase) -> None:
-        self._folder = folder
-        self._create_database = create_database
-        self._numbers = itertools.count()
-
-    def new(self, kind: str) -> str:
-        if kind == "postgresql":
-            return self._create_database()
-        return f"sqlite:///{self._folder}/{next(self._numbers)}.db"
-
-
-@pytest.fixture
-def databases(tmp_path: Path, create_database: CreateDatabase) -> Databases:
-    return Databases(tmp_path, create_database)
-
-
-@pytest.fixture
-def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AlembicProject:
-    return AlembicProject(tmp_path / "project", capsys)
-
-
 def _insert_teams(url: str) -> None:
     with connected(url) as connection:
         for number in range(3):
@@ -157,13 +132,13 @@ def _count(url: str) -> tuple[int, int]:
 @pytest.mark.parametrize("generated_on", ["sqlite", "postgresql"])
 class TestGeneratedMigrations:
     def test_that_remove_things_run_down_again(
-        self, project: AlembicProject, databases: Databases, generated_on: str, run_on: str
+        self, project: AlembicProject, new_database: NewDatabase, generated_on: str, run_on: str
     ) -> None:
-        generator, url = databases.new(generated_on), databases.new(run_on)
+        generator, url = new_database(generated_on), new_database(run_on)
         project.write_models(AFTER)
         project.generate("one", url=generator)
         project.write_models(BEFORE)
-        print(project.generate("two", url=generator))
+        project.generate("two", url=generator)
         project.succeed("upgrade", "one", url=url)
         _insert_teams(url)
         before = schema_of(url)
@@ -178,14 +153,13 @@ class TestGeneratedMigrations:
         assert _count(url) == (3, 6)
 
     def test_run_up_down_up_unedited_and_lose_no_row(
-        self, project: AlembicProject, databases: Databases, generated_on: str, run_on: str
+        self, project: AlembicProject, new_database: NewDatabase, generated_on: str, run_on: str
     ) -> None:
-        generator, url, described = databases.new(generated_on), databases.new(run_on), databases.new(run_on)
+        generator, url, described = new_database(generated_on), new_database(run_on), new_database(run_on)
         project.write_models(BEFORE)
         sources = [project.generate("one", url=generator)]
         project.write_models(AFTER)
         sources += [project.generate("two", url=generator)]
-        print(sources[-1])
 
         project.succeed("upgrade", "one", url=url)
         _insert_teams(url)

@@ -32,6 +32,7 @@ class TestGet:
         user = await stores.users.create(new_user("anna@example.com"))
         await stores.run(Session.expunge_all)
         found = await stores.users.get(user.id)
+        assert found is not None
         assert found is not user
         assert (found.id, found.email) == (user.id, "anna@example.com")
 

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate
 
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransactionOrigin
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+
+# What the ORM says when somebody else has deleted the row: the second, when it had to look at it first.
+ROW_IS_GONE = (StaleDataError, ObjectDeletedError)
 
 
 class SessionStore:
@@ -71,34 +74,47 @@ def writing(session: Session, row: object) -> Iterator[None]:
         root.origin is SessionTransactionOrigin.AUTOBEGIN and session.get_nested_transaction() is None
     )
     before: dict[str, Any] = {}
+    begun: Connection | None = None
     try:
-        _begin_on_sqlite(session, type(row))
+        begun = _begin_on_sqlite(session, type(row))
         with session.begin_nested():
-            # What the caller had changed has been flushed, and survives.
             before = _loaded(row)
             yield
     except BaseException as error:
-        if root is None:
-            if isinstance(error, IntegrityError | StaleDataError):
-                # There is nothing left to commit, and a rollback would expire whatever else the session has loaded.
-                session.commit()
-            else:
-                session.rollback()
+        refused = isinstance(error, (IntegrityError, *ROW_IS_GONE))
+        if refused and begun is not None:
+            # The session's own transaction goes on, in which nothing was written so far.
+            begun.exec_driver_sql("ROLLBACK")
+        if root is None and refused:
+            # There is nothing left to commit, and a rollback would expire whatever else the session has loaded.
+            session.commit()
+        elif root is None:
+            session.rollback()
         _restore(row, before)
         raise
     if plain:
         session.commit()
 
 
-def _begin_on_sqlite(session: Session, row_type: type[object]) -> None:
-    """Open a real transaction around the savepoint.
+def _begin_on_sqlite(session: Session, row_type: type[object]) -> Connection | None:
+    """Open a real transaction around the savepoint, and return the connection if there was none.
 
     As it comes, the sqlite3 driver opens none for a SAVEPOINT, and releasing an outermost one commits, whatever the
     caller decides later.
     """
+    # What is pending is the caller's, and belongs before our BEGIN.
+    session.flush()
     connection = session.connection(bind_arguments={"mapper": row_type})
     if connection.dialect.name == "sqlite" and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # SQLAlchemy calls it Any or None
         connection.exec_driver_sql("BEGIN")
+        return connection
+    return None
+
+
+def identity(row: object) -> Any:
+    """Return the primary key without asking the database, where the row may be gone."""
+    (key,) = inspect(row, raiseerr=True).identity or inspect(type(row)).primary_key_from_instance(row)
+    return key
 
 
 def _loaded(row: object) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import Any, Generic, cast
 
 from fastapi_users.authentication.strategy.db import AP, AccessTokenDatabase
 from fastapi_users.exceptions import UserNotExists
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation
-from fastapi_users_sqlmodel.database._session import SessionStore, SyncSessionStore, reload, writing
+from fastapi_users_sqlmodel.database._session import SessionStore, SyncSessionStore, identity, reload, writing
 from fastapi_users_sqlmodel.identity import is_storable
 
 
@@ -63,13 +63,15 @@ class _AccessTokenStore(AccessTokenDatabase[AP], Generic[AP]):
         return access_token
 
     def _delete(self, session: Session, access_token: AP) -> None:
+        if inspect(access_token, raiseerr=True).was_deleted:
+            return
         table: Any = self.access_token_table
         with writing(session, access_token):
-            row = select(table.token).where(table.token == access_token.token).with_for_update()
-            if session.scalar(row) is None:
-                session.expunge(access_token)
-            else:
+            row = select(table.token).where(table.token == identity(access_token)).with_for_update()
+            if session.scalar(row) is not None:
                 session.delete(access_token)
+            elif access_token in session:
+                session.expunge(access_token)
 
 
 class SQLAlchemyAccessTokenDatabase(SessionStore, _AccessTokenStore[AP]):

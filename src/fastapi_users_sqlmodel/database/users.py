@@ -10,11 +10,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import ColumnElement
 
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
-from fastapi_users_sqlmodel.database._session import SessionStore, SyncSessionStore, loading, reload, writing
+from fastapi_users_sqlmodel.database._session import (
+    ROW_IS_GONE,
+    SessionStore,
+    SyncSessionStore,
+    identity,
+    loading,
+    reload,
+    writing,
+)
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
 
@@ -124,7 +131,9 @@ class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
                 session.add(row)
                 for name, value in update_dict.items():
                     setattr(row, name, value)
-        except StaleDataError as error:
+        except ROW_IS_GONE as error:
+            # Its id may soon be somebody else's.
+            session.expunge(row)
             raise UserNotExists from error
         except IntegrityError as error:
             reload(session, row)
@@ -140,21 +149,21 @@ class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
             return
         with writing(session, user):
             # Locked and looked at again, so that two who delete one user do not both delete the row.
-            still_there = _column(self.user_table, "id") == _identity(user)
+            still_there = _column(self.user_table, "id") == identity(user)
             if session.scalar(select(_column(self.user_table, "id")).where(still_there).with_for_update()) is None:
                 if user in session:
                     session.expunge(user)
                 return
             if self.oauth_account_table is not None:
                 # Before the user: a relationship without a cascade of its own would set their user to NULL.
-                mine = _column(self.oauth_account_table, "user_id") == _identity(user)
+                mine = _column(self.oauth_account_table, "user_id") == identity(user)
                 for account in session.scalars(select(self.oauth_account_table).where(mine)).unique():
                     session.delete(account)
                 session.flush()
             session.delete(user)
 
     def _add_account(self, session: Session, user: UP, create_dict: dict[str, Any]) -> UP:
-        account = self._account_table()(**create_dict, user_id=_identity(user))
+        account = self._account_table()(**create_dict, user_id=identity(user))
         try:
             with writing(session, account):
                 session.add(account)
@@ -167,7 +176,7 @@ class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
     def _load_accounts(self, session: Session, user: UP) -> None:
         """Fill `user.oauth_accounts`, however the relationship is loaded by itself."""
         account = self._account_table()
-        mine = select(account).where(_column(account, "user_id") == _identity(user)).order_by(_column(account, "id"))
+        mine = select(account).where(_column(account, "user_id") == identity(user)).order_by(_column(account, "id"))
         with loading(session):
             reload(session, user)
             if "oauth_accounts" in inspect(type(user)).relationships:
@@ -201,12 +210,6 @@ class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
         self._use(session)
         self.user_table = user_model
         self.oauth_account_table = oauth_account_model
-
-
-def _identity(row: object) -> Any:
-    """Return the id without asking the database, where the row may be gone."""
-    state = inspect(row, raiseerr=True)
-    return state.identity[0] if state.identity else state.dict["id"]
 
 
 def _column(table: type[Any], name: str) -> Any:

@@ -58,6 +58,16 @@ def _render_drop_enum(_: AutogenContext, op: DropEnumOp) -> str:
     return f"sa.Enum({enum_arguments(op.enum)}).drop(op.get_bind(), checkfirst=False)"
 
 
+class AddCheckOp(ops.CreateCheckConstraintOp):
+    """Add a CHECK to a table, which Alembic cannot render before 1.19."""
+
+
+@renderers.dispatch_for(AddCheckOp)
+def _render_add_check(_: AutogenContext, op: AddCheckOp) -> str:
+    # Our migrations change tables in batches only, and a batch knows its table.
+    return f"batch_op.create_check_constraint(batch_op.f({str(op.constraint_name)!r}), {portable_sql(op.condition)!r})"
+
+
 def render_item(kind: str, item: Any, context: AutogenContext) -> Any:
     """Render one part of a migration as plain `sa.*`; False leaves it to Alembic."""
     rendered: str | None = None
@@ -71,8 +81,8 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> Any:
 
 
 def _render_check(check: sa.CheckConstraint) -> Any:
-    name = check_name(check, sqlite.dialect())
-    if is_type_bound(check) and name is None:
+    # Those that matter have been made explicit; the types that bring the others are not rendered either.
+    if is_type_bound(check):
         return None
     if check.dialect_kwargs:
         return False
@@ -103,8 +113,10 @@ def rewrite(script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: 
     upgrade.reverse_into(downgrade)
     for op in _all(upgrade.ops):
         _make_portable(op)
+        _make_checks_explicit(op)
     for op in _all(downgrade.ops):
         _recall(op, scratch)
+    for op in _all(downgrade.ops):
         _make_portable(op)
 
 
@@ -154,6 +166,13 @@ def _all(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOper
 
 
 def _make_portable(op: ops.MigrateOperation) -> None:
+    if isinstance(op, ops.ModifyTableOps):
+        op.ops = [
+            AddCheckOp(each.constraint_name, each.table_name, each.condition, schema=each.schema)
+            if isinstance(each, ops.CreateCheckConstraintOp)
+            else each
+            for each in op.ops
+        ]
     if not isinstance(op, ops.CreateIndexOp):
         return
     op.columns = [
@@ -163,6 +182,20 @@ def _make_portable(op: ops.MigrateOperation) -> None:
         name: sa.text(portable_sql(value)) if isinstance(value, ClauseElement) else value
         for name, value in op.kw.items()
     }
+
+
+def _make_checks_explicit(op: ops.MigrateOperation) -> None:
+    """Let a plain enum, which becomes a string, bring its CHECK as a CHECK."""
+    if not isinstance(op, ops.CreateTableOp):
+        return
+    items: list[Any] = []
+    for item in op.columns:
+        if isinstance(item, sa.CheckConstraint) and is_type_bound(item):
+            name = check_name(item, sqlite.dialect())
+            items += [] if name is None else [sa.CheckConstraint(portable_sql(item.sqltext), name=conv(name))]
+        else:
+            items.append(item)
+    op.columns = items
 
 
 def _recall(op: ops.MigrateOperation, scratch: Scratch) -> None:

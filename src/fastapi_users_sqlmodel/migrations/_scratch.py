@@ -29,7 +29,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from fastapi_users_sqlmodel.migrations._expressions import comparable, is_same_default, portable_sql
-from fastapi_users_sqlmodel.migrations._types import native_enums
+from fastapi_users_sqlmodel.migrations._types import is_same_type, native_enums
 
 type EnumName = tuple[str | None, str]
 
@@ -59,8 +59,7 @@ class Scratch:
         elif isinstance(statement, AddConstraint) and isinstance(statement.element, CheckConstraint):
             self._remember_check(statement.element.table.name, statement.element)
         elif isinstance(statement, CreateIndex):
-            index = statement.element
-            self._indexes[str(index.table.name), str(index.name)] = index
+            self._remember_index(statement.element)
         elif isinstance(statement, ddl.AddColumn):
             self._remember_column(statement.table_name, statement.column)
         elif isinstance(statement, ddl.RenameTable):
@@ -81,18 +80,22 @@ class Scratch:
         if isinstance(constraint, CheckConstraint) and constraint.name is not None:
             self._checks[table, str(constraint.name)] = portable_sql(constraint.sqltext)
 
+    def _remember_index(self, index: Index) -> None:
+        if index.table is not None:
+            self._indexes[index.table.name, str(index.name)] = index
+
     def _alter(self, key: tuple[str, str], statement: ddl.AlterColumn) -> None:
         if isinstance(statement, ddl.ColumnDefault):
             self._defaults.pop(key, None)
             if isinstance(statement.default, str | ClauseElement):
-                self._defaults[key] = DefaultClause(statement.default)  # type: ignore[arg-type]  # a column's default
+                self._defaults[key] = DefaultClause(statement.default)
         # PostgreSQL has a class of its own for it, which is no subclass of the general one.
         elif changed := getattr(statement, "type_", None):
             self._types[key] = changed
 
     def _rename(self, connection: Connection, old: str, new: str) -> None:
         # A rebuilt table is what SQLite reflected: unless something has changed, the older words are the better ones.
-        _move_all(self._types, old, new, lambda one, other: _are_same(one, other, connection))
+        _move_all(self._types, old, new, lambda one, other: is_same_type(one, other, connection.dialect))
         _move_all(self._defaults, old, new, lambda one, other: is_same_default(one, other, connection.dialect))
         _move_all(self._checks, old, new, lambda one, other: comparable(one) == comparable(other))
 
@@ -101,7 +104,7 @@ class Scratch:
         type_: TypeEngine[Any] = column_info["type"]
         known = self._types.get((table.name, column_info["name"]))
         # Alembic recognises a SERIAL by PostgreSQL's own INTEGER.
-        if known is not None and not isinstance(type_, Integer) and _are_same(known, type_, connection):
+        if known is not None and not isinstance(type_, Integer) and is_same_type(known, type_, connection.dialect):
             column_info["type"] = type_ = known
         self.enums |= {(enum.schema, str(enum.name)): enum for enum in native_enums(type_)}
 
@@ -130,10 +133,6 @@ def _move_all[T](notes: dict[tuple[str, str], T], old: str, new: str, is_same: C
         note, known = notes.pop((table, name)), notes.get((new, name))
         if known is None or not is_same(known, note):
             notes[new, name] = note
-
-
-def _are_same(one: TypeEngine[Any], other: TypeEngine[Any], connection: Connection) -> bool:
-    return one.compile(dialect=connection.dialect) == other.compile(dialect=connection.dialect)
 
 
 class _ReplayContext(MigrationContext):

@@ -16,6 +16,8 @@ _SQLITE: Dialect = sqlite.dialect()
 # SQLite reflects these names, and PostgreSQL has no such types: the generic one is what was meant.
 _NOT_ON_POSTGRESQL = (sa.DATETIME, sa.BLOB)
 
+_DOUBLE = {"FLOAT", "FLOAT(53)", "DOUBLE PRECISION(53)"}
+
 
 def native_enums(type_: TypeEngine[Any]) -> Iterator[sa.Enum]:
     """Find the enums for which PostgreSQL has types of their own, also inside arrays and decorators."""
@@ -116,8 +118,15 @@ def _render_plain(type_: TypeEngine[Any], context: AutogenContext) -> str | None
     return None
 
 
+def is_same_type(one: TypeEngine[Any], other: TypeEngine[Any], dialect: Dialect) -> bool:
+    """Tell whether the database cannot tell two types from each other."""
+    return _ddl(one, dialect) == _ddl(other, dialect)
+
+
 def _ddl(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
     try:
-        return type_.compile(dialect=dialect)
+        ddl = type_.compile(dialect=dialect)
     except sa.exc.CompileError:
         return None
+    # PostgreSQL takes the one and gives the other back.
+    return "DOUBLE PRECISION" if dialect.name == "postgresql" and ddl in _DOUBLE else ddl

@@ -1,0 +1,191 @@
+"""The service on both databases: each test on one connection, in a transaction that is rolled back."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.requests import HTTPConnection
+
+from fastapi_users_sqlmodel import testing
+from tests.postgres import postgres_database
+
+# Neither `.env` nor the developer's environment decides what is tested; and nothing of this reaches other tests.
+with pytest.MonkeyPatch.context() as environment:
+    environment.setenv("ENVIRONMENT", "development")
+    environment.setenv("DATABASE_URL", "sqlite://")
+    environment.setenv("SECRET_KEY", "for tests alone, and as long as a secret key has to be")
+    environment.setenv("PUBLIC_URL", "http://localhost:8000")
+    environment.setenv("ALLOWED_ORIGINS", "https://app.example.com")
+    environment.setenv("ACCESS_TOKEN_LIFETIME", "3600")
+
+    from app import db
+    from app.app import app
+    from app.core.settings import settings
+    from app.models import User, UserGroup
+    from app.users import auth_backend, password_helper
+
+BASE_URL = "http://localhost:8000"
+PASSWORD = "correct horse battery staple"
+
+type GetSession = Callable[[HTTPConnection], AsyncIterator[AsyncSession]]
+
+
+class CreateUser(Protocol):
+    """The type of the fixture `create_user`."""
+
+    async def __call__(self, name: str, /, **columns: Any) -> User:
+        """Create the user `name@example.com`, whose password is PASSWORD."""
+
+
+class CreateGroup(Protocol):
+    """The type of the fixture `create_group`."""
+
+    async def __call__(self, name: str, /, *members: User, is_public: bool = False) -> UserGroup:
+        """Create a group and move users into it."""
+
+
+class Connect(Protocol):
+    """The type of the fixture `connect`."""
+
+    def __call__(self, **headers: str) -> httpx2.AsyncClient:
+        """Make a client of the service that sends these headers."""
+
+
+class AsUser(Protocol):
+    """The type of the fixture `as_user`."""
+
+    async def __call__(self, user: User, /) -> httpx2.AsyncClient:
+        """Make a client that is signed in as a user."""
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of the database of the service's tests."""
+    with ExitStack() as databases:
+        if request.param == "sqlite":
+            yield "sqlite+aiosqlite://"
+        else:
+            # Asked for here and not in the signature, so that a run on SQLite alone starts no server.
+            url = databases.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
+            yield url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture(scope="session")
+async def engine(service_url: str) -> AsyncIterator[AsyncEngine]:
+    """Return the engine of the service on a database that its migrations have made."""
+    engine = db.create_app_engine(settings.model_copy(update={"database_url": service_url}))
+    async with engine.begin() as connection:
+        await connection.run_sync(db.upgrade)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Return the connection of the test; whatever happens on it is rolled back."""
+    async with engine.connect() as connection, connection.begin() as transaction:
+        yield connection
+        await transaction.rollback()
+
+
+@pytest.fixture
+async def session(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """Return the test's own session, beside those of the requests."""
+    async with AsyncSession(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+        yield session
+
+
+@pytest.fixture
+def get_test_session(connection: AsyncConnection) -> GetSession:
+    """Return what `app.db.get_async_session` is for the test: the same, on the test's connection."""
+
+    async def get_session(request: HTTPConnection) -> AsyncIterator[AsyncSession]:
+        on_this_connection: dict[str, Any] = {
+            "bind": connection,
+            "expire_on_commit": False,
+            "join_transaction_mode": "create_savepoint",
+        }
+        if request.scope["method"] in db.SAFE_METHODS:
+            async with AsyncSession(**on_this_connection, sync_session_class=db.ReadOnlySession) as session:
+                yield session
+            return
+        async with AsyncSession(**on_this_connection) as session:
+            await session.begin()
+            yield session
+            await session.commit()
+
+    return get_session
+
+
+@pytest.fixture
+def connect(get_test_session: GetSession) -> Iterator[Connect]:
+    # An exception is the client's 500, as it would be outside; and nothing is opened that would have to be closed.
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    overrides = dict(app.dependency_overrides)
+    app.dependency_overrides[db.get_async_session] = get_test_session
+    yield lambda **headers: httpx2.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers)
+    app.dependency_overrides = overrides
+
+
+@pytest.fixture
+def client(connect: Connect) -> httpx2.AsyncClient:
+    """Return a client that is nobody."""
+    return connect()
+
+
+@pytest.fixture
+def as_user(connect: Connect) -> AsUser:
+    async def sign_in(user: User, /) -> httpx2.AsyncClient:
+        return connect(**await testing.as_user(user, auth_backend))
+
+    return sign_in
+
+
+@pytest.fixture(scope="session")
+def hashed_password() -> str:
+    """Return the hash of PASSWORD, made once for the run."""
+    return password_helper.hash(PASSWORD)
+
+
+@pytest.fixture
+def create_user(session: AsyncSession, hashed_password: str) -> CreateUser:
+    async def create(name: str, /, **columns: Any) -> User:
+        user = User(**{"email": f"{name}@example.com", "hashed_password": hashed_password, **columns})
+        session.add(user)
+        await session.commit()
+        return user
+
+    return create
+
+
+@pytest.fixture
+def create_group(session: AsyncSession) -> CreateGroup:
+    async def create(name: str, /, *members: User, is_public: bool = False) -> UserGroup:
+        group = UserGroup(name=name, is_public=is_public)
+        session.add(group)
+        await session.flush()
+        for member in members:
+            member.group_id = group.id
+        await session.commit()
+        return group
+
+    return create
+
+
+@pytest.fixture
+async def superuser(create_user: CreateUser) -> User:
+    return await create_user("superuser", username="superuser", is_superuser=True, is_verified=True)
+
+
+@pytest.fixture
+async def owner(create_user: CreateUser) -> User:
+    return await create_user("owner", username="owner", name="The Owner")
+
+
+@pytest.fixture
+async def stranger(create_user: CreateUser) -> User:
+    return await create_user("stranger", username="stranger", name="A Stranger")

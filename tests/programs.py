@@ -1,0 +1,179 @@
+"""Run the programs of the repository as processes of their own: nothing of this environment or checkout is touched."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).parents[1]
+ENDS_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a program ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Program:
+    """A running program."""
+
+    def __init__(self, report: IO[bytes], out: Path, err: Path) -> None:
+        self.pid = int(report.readline())
+        self._report = report
+        self._out, self._err = out, err
+        self._status: int | None = None
+
+    @property
+    def out(self) -> str:
+        """What it has said so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """What it has complained about so far."""
+        return self._err.read_text()
+
+    def has_ended(self, *, within: float = 0) -> bool:
+        """Tell whether it has ended, now or in this many seconds."""
+        if self._status is None and select.select([self._report], [], [], within)[0]:
+            self._status = int(self._report.readline())
+        return self._status is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it, unless it has ended."""
+        if not self.has_ended():
+            os.kill(self.pid, number)
+
+    def wait(self, *, within: float = ENDS_WITHIN) -> Ran:
+        """Wait for its end; a negative status is the signal that ended it."""
+        if not self.has_ended(within=within) or self._status is None:
+            raise AssertionError(f"It did not end within {within} seconds:\n{self.out}\n{self.err}")
+        return Ran(self._status, self.out, self.err)
+
+    def kill(self) -> Ran:
+        """End it, and all that it has started, at once."""
+        self.signal(signal.SIGKILL)
+        return self.wait()
+
+    def close(self) -> None:
+        """End it, if it still runs, and forget it."""
+        self.kill()
+        self._report.close()
+
+    def until[T](self, found: Callable[[], T | None], *, within: float = ENDS_WITHIN) -> T:
+        """Wait until something is found to be so, and return it; the program must not end meanwhile."""
+        deadline = time.monotonic() + within
+        while (result := found()) is None:
+            if self.has_ended(within=0.01) or time.monotonic() > deadline:
+                raise AssertionError(f"It did not come to that:\n{self.out}\n{self.err}")
+        return result
+
+
+class Programs:
+    """Starts programs; a folder for what they write, and an environment with nothing in it that they did not get."""
+
+    def __init__(self, interpreter: socket.socket, folder: Path) -> None:
+        self._interpreter = interpreter
+        self._notes = folder / "notes"
+        self._notes.mkdir(parents=True)
+        self.folder = folder / "folder"
+        self.folder.mkdir()
+        self._started: list[Program] = []
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        stdin: int | str = "",
+        fresh: bool = False,
+    ) -> Program:
+        """Start `python` with these arguments; a script is one of the repository.
+
+        Args:
+            arguments: As on the command line: a script, or `-m` and a module, or `-c` and code, and what it gets.
+            env: The environment, beside what every program needs.
+            folder: Where it runs, if not in the folder of its own.
+            stdin: What it reads, or the descriptor of a terminal.
+            fresh: Whether it is an interpreter of its own, which imports all by itself; that takes seconds.
+        """
+        environment = environment_of(env or {})
+        if not arguments[0].startswith("-"):
+            arguments = (str(Path(environment["PYTHONPATH"].split(os.pathsep)[0], arguments[0])), *arguments[1:])
+        name = str(len(self._started))
+        out, err = self._notes / f"{name}.out", self._notes / f"{name}.err"
+        read, write = os.pipe()
+        with contextlib.ExitStack() as files:
+            if isinstance(stdin, str):
+                (self._notes / f"{name}.in").write_text(stdin)
+                stdin = files.enter_context((self._notes / f"{name}.in").open()).fileno()
+            standard = [stdin, files.enter_context(out.open("w")).fileno(), files.enter_context(err.open("w")).fileno()]
+            request = {
+                "arguments": arguments,
+                "environment": environment,
+                "folder": str(folder or self.folder),
+                "fresh": fresh,
+            }
+            socket.send_fds(self._interpreter, [json.dumps(request).encode()], [*standard, write])
+        os.close(write)
+        program = Program(os.fdopen(read, "rb", buffering=0), out, err)
+        self._started.append(program)
+        return program
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False) -> Ran:
+        """Run a program to its end."""
+        return self.start(*arguments, env=env, fresh=fresh).wait()
+
+    def close(self) -> None:
+        """End what still runs."""
+        for program in self._started:
+            program.close()
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which only the given settings are set."""
+    needed = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    # What measures the coverage of other processes tells them in their environment.
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COV")}
+    return {**needed, **measured, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **given}
+
+
+@contextlib.contextmanager
+def preloaded_interpreter() -> Iterator[socket.socket]:
+    """Start the interpreter that becomes our programs; it ends when its socket is closed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours:
+        with theirs:
+            interpreter = subprocess.Popen(
+                [sys.executable, "-m", "tests.preloaded", str(theirs.fileno())],
+                cwd=ROOT,
+                env=environment_of({}),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        yield ours
+    interpreter.wait(ENDS_WITHIN)
+
+
+@contextlib.contextmanager
+def open_programs(interpreter: socket.socket, folder: Path) -> Iterator[Programs]:
+    """Yield a starter of programs; what still runs at the end is ended."""
+    programs = Programs(interpreter, folder)
+    try:
+        yield programs
+    finally:
+        programs.close()
