@@ -1,7 +1,5 @@
 """Side door: fill an empty house; the work is in app/sample_data.py."""
 
-import typer
+from app.cli import run, sample_data
 
-from app.cli import sample_data
-
-typer.run(sample_data)
+run(sample_data)

@@ -6,8 +6,6 @@ __all__ = ["app"]
 
 if __name__ == "__main__":
     # Whoever imports this for `uvicorn main:app` needs no command line.
-    import typer
+    from app.cli import run, serve
 
-    from app.cli import serve
-
-    typer.run(serve)
+    run(serve)

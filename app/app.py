@@ -45,9 +45,9 @@ app.add_middleware(TrailingSlash)
 app.add_middleware(BodyLimits)
 app.add_middleware(
     CORSMiddleware,
-    allow_origins=settings.allowed_origins,
+    allow_origins=[settings.public_url, *settings.allowed_origins],
     allow_methods=["*"],
     allow_headers=["*"],
-    expose_headers=["Link", "X-Request-ID"],
+    expose_headers=["Link", "Retry-After", "X-Request-ID"],
 )
 app.add_middleware(RequestID)

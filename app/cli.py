@@ -2,25 +2,29 @@
 
 import asyncio
 import json
-import logging
+import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import uvicorn
 from rich.console import Console
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlmodel import Session
 
 from app import db
 from app.core.settings import settings
 from app.models import Base, User
-from app.sample_data import fill
+from app.sample_data import Filled, fill
 from fastapi_users_sqlmodel import model_problems, unique_violation
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
+
+BEHIND = "The schema of {} is behind: run `alembic upgrade head`."
 
 SamplePassword = Annotated[
     str | None,
@@ -33,45 +37,71 @@ def _fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-@contextmanager
-def _one_clear_sentence() -> Iterator[None]:
-    """Say in one sentence that the database does not answer; what else goes wrong keeps its traceback."""
+class DatabaseProblem(Exception):
+    """The database cannot be used, or not yet; the message is a sentence for people."""
+
+
+def run(command: Callable[..., None]) -> None:
+    """Run one of the commands as a program of its own."""
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(command)
+    program()
+
+
+def _is_at_head() -> bool:
+    """Tell whether the schema is the one of this code.
+
+    Raises:
+        DatabaseProblem: The database cannot be opened.
+    """
+    with _problem(DBAPIError, OSError):
+        if not settings.embedded:
+            # To serve, nobody needs a synchronous driver; so nobody needs one to ask.
+            return asyncio.run(_is_at_head_asynchronously())
+        # Where a file cannot be opened, aiosqlite leaves a thread behind that complains when the event loop is closed.
+        with db.sync_engine().connect() as connection:
+            return db.is_at_head(connection)
+
+
+async def _is_at_head_asynchronously() -> bool:
     try:
-        yield
-    except (OperationalError, InterfaceError, OSError) as error:
-        _fail(db.explain(error))
-
-
-async def _at_head() -> bool:
-    async with db.read_engine.connect() as connection:
-        return await connection.run_sync(db.is_at_head)
-
-
-async def _upgrade() -> None:
-    async with db.engine.connect() as connection:
-        await connection.run_sync(db.upgrade)
-
-
-async def _prepare(*, migrate: bool) -> bool:
-    """Bring the schema to head if that is ours to do, and tell whether it is there; closes the engine's connections."""
-    try:
-        if not await _at_head():
-            if not migrate:
-                return False
-            with console.status("Bringing the database to head …"):
-                await _upgrade()
-        return True
+        async with db.read_engine.connect() as connection:
+            return await connection.run_sync(db.is_at_head)
     finally:
         # The connections belong to this event loop, and the server will have one of its own.
         await db.engine.dispose()
 
 
-def _require_schema(*, migrate: bool) -> None:
+@contextmanager
+def _one_clear_sentence() -> Iterator[None]:
+    """End with one sentence when the database does not do it; what else goes wrong keeps its traceback."""
+    try:
+        with _problem(OperationalError, InterfaceError):
+            yield
+    except DatabaseProblem as problem:
+        _fail(str(problem))
+
+
+@contextmanager
+def _problem(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        raise DatabaseProblem(db.explain(error)) from error
+
+
+def _require_schema() -> None:
+    """Bring the schema to head if that is ours to do, or end."""
+    from alembic.util import CommandError
+
     with _one_clear_sentence():
-        ready = asyncio.run(_prepare(migrate=migrate))
-    if not ready:
-        url = settings.database.render_as_string(hide_password=True)
-        _fail(f"The schema of {url} is behind: run `alembic upgrade head`.")
+        if _is_at_head():
+            return
+        if not settings.embedded:
+            raise DatabaseProblem(BEHIND.format(settings.shown_database))
+        progress = console.status("Bringing the database to head …")
+        with _problem(DBAPIError, CommandError), progress, db.sync_engine().connect() as connection:
+            db.upgrade(connection)
 
 
 @app.command()
@@ -81,44 +111,77 @@ def serve(
     password: SamplePassword = None,
 ) -> None:
     """Serve on HOST and PORT; an embedded SQLite database is brought to head first."""
-    import uvicorn
-
-    if not settings.in_memory:
-        _require_schema(migrate=settings.embedded)
+    _require_free_port()
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "log_config": None,
+        "log_level": settings.log_level.lower(),
+        "timeout_graceful_shutdown": 10,
+        "h11_max_incomplete_event_size": 64 * 1024,
+    }
+    if settings.in_memory and with_sample_data:
+        _require_sample_data_allowed(password)
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_fill_and_serve(uvicorn.Server(uvicorn.Config("app.app:app", **options)), password))
+        return
     if with_sample_data:
-        if settings.in_memory:
-            _fail("An in-memory database is filled by nobody but its server: use a file for sample data.")
         sample_data(password=password)
-    uvicorn.run(
-        "app.app:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        log_config=None,
-        log_level=settings.log_level.lower(),
-        timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=64 * 1024,
-    )
+    elif not settings.in_memory:
+        _require_schema()
+    uvicorn.run("app.app:app", **options)
+
+
+async def _fill_and_serve(server: uvicorn.Server, password: str | None) -> None:
+    """Fill a database in memory and serve it, in one event loop: its one connection lives there."""
+    async with db.engine.connect() as connection:
+        await connection.run_sync(db.upgrade)
+    async with db.async_session_maker() as session, session.begin():
+        await session.run_sync(_fill_and_tell, password)  # type: ignore[arg-type]  # SQLModel's Session is in there
+    await server.serve()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _require_free_port() -> None:
+    """Say in a sentence what uvicorn would say in a log, and only after the database has been changed."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        # What was told to the system is said already, in other words.
+        reason = str(error.strerror).partition(" (while")[0]
+        _fail(f"Nobody can listen on {settings.host}, port {settings.port}: {reason}.")
 
 
 @app.command(name="sample-data")
 def sample_data(*, password: SamplePassword = None) -> None:
     """Create the sample data, or what is missing of it; the passwords are printed once and kept nowhere."""
+    _require_sample_data_allowed(password)
+    make_session = db.sync_session_maker()
+    _require_schema()
+    with _one_clear_sentence(), make_session() as session, session.begin():
+        filled = _fill_and_tell(session, password)
+    typer.echo("The sample data is there." if filled.passwords else "The sample data was there already.", err=True)
+
+
+def _require_sample_data_allowed(password: str | None) -> None:
     if settings.environment == "production":
         _fail("The sample data is no data for production.")
     if password is not None:
         _check_password(password)
-    make_session = db.sync_session_maker()
-    _require_schema(migrate=settings.embedded)
-    with _one_clear_sentence(), make_session() as session, session.begin():
-        with console.status("Creating the sample data …"):
-            filled = fill(session, password=password)
-        # Before the commit: a password that nobody could read would be lost.
-        if password is None:
-            for email, made in filled.passwords.items():
-                typer.echo(f"{email}  {made}")
-        sys.stdout.flush()
-    typer.echo("The sample data is there." if filled.passwords else "The sample data was there already.", err=True)
+
+
+def _fill_and_tell(session: Session, password: str | None) -> Filled:
+    """Fill the database and print the passwords, before the commit: one that nobody could read would be lost."""
+    with console.status("Creating the sample data …"):
+        filled = fill(session, password=password)
+    if password is None:
+        for email, made in filled.passwords.items():
+            typer.echo(f"{email}  {made}")
+    sys.stdout.flush()
+    return filled
 
 
 @app.command(name="create-superuser")
@@ -131,20 +194,16 @@ def create_superuser(
     username: Annotated[str | None, typer.Option(help="A name to sign in with.")] = None,
 ) -> None:
     """Create a verified superuser."""
-    from pydantic import TypeAdapter, ValidationError
     from sqlalchemy.exc import IntegrityError
 
     from app.schemas.base import Email, Username
     from app.users import password_helper
 
-    try:
-        email = TypeAdapter(Email).validate_python(email)
-        username = TypeAdapter(Username | None).validate_python(username)
-    except ValidationError as error:
-        _fail(error.errors()[0]["msg"])
+    email = _valid("e-mail", Email, email)
+    username = _valid("username", Username | None, username)
     _check_password(password)
     make_session = db.sync_session_maker()
-    _require_schema(migrate=settings.embedded)
+    _require_schema()
     user = User(email=email, username=username, hashed_password=password_helper.hash(password))
     user.is_superuser = user.is_verified = True
     try:
@@ -163,10 +222,10 @@ def check() -> None:
     wrong = model_problems(Base)
     if not settings.in_memory:
         try:
-            if not asyncio.run(_prepare(migrate=False)):
-                wrong.append("the schema is behind: run `alembic upgrade head`")
-        except (OperationalError, InterfaceError, OSError) as error:
-            wrong.append(db.explain(error))
+            if not _is_at_head():
+                wrong.append(BEHIND.format(settings.shown_database))
+        except DatabaseProblem as problem:
+            wrong.append(str(problem))
     if wrong:
         _fail("\n".join(wrong))
     typer.echo("All is well.")
@@ -186,13 +245,22 @@ def openapi(
         output.write_text(text)
 
 
-def _check_password(password: str) -> None:
-    from app.users import password_problem
+def _valid(name: str, kind: Any, value: str | None) -> Any:
+    from pydantic import TypeAdapter, ValidationError
 
-    if problem := password_problem(password):
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        _fail(f"The {name} is refused: {error.errors()[0]['msg'].removeprefix('Value error, ')}")
+
+
+def _check_password(password: str) -> None:
+    from app.schemas.base import SafeText
+    from app.users import password_policy
+
+    if problem := password_policy.problem(_valid("password", SafeText, password)):
         _fail(problem)
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=settings.log_level)
     app()

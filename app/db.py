@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import AsyncIterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, InvalidatePoolError, InvalidRequestError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.orm import sessionmaker
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
@@ -25,6 +25,11 @@ ALEMBIC_INI = Path(__file__).parent.parent / "alembic.ini"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 IDLE_SECONDS_BEFORE_PING = 5
+# For a connection of the pool, and for one to a server that does not answer.
+SECONDS_TO_WAIT = 3
+
+# The classes of SQLSTATE (PostgreSQL, appendix A) that say "not now", such as a lock or a statement that took too long.
+PASSING = frozenset({"08", "40", "53", "55", "57"})
 
 POSTGRESQL_SETTINGS = {
     "statement_timeout": "5s",
@@ -51,19 +56,55 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
         # One connection, used by one session at a time: that is one shared database.
         options: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     elif settings.embedded:
-        options = {"pool_size": 15, "max_overflow": 0, "pool_timeout": 3}
+        options = {"pool_size": 15, "max_overflow": 0, "pool_timeout": SECONDS_TO_WAIT}
     else:
         options = {
             "pool_size": 15,
             "max_overflow": 0,
-            "pool_timeout": 3,
-            "connect_args": {"server_settings": POSTGRESQL_SETTINGS, "timeout": 3},
+            "pool_timeout": SECONDS_TO_WAIT,
+            "connect_args": {
+                "server_settings": POSTGRESQL_SETTINGS,
+                "timeout": SECONDS_TO_WAIT,
+                "async_creator_fn": _connect,
+            },
         }
-    engine = create_async_engine(url, **options)
+    # What a statement carries, such as the hash of a password, reaches no log.
+    engine = create_async_engine(url, hide_parameters=True, **options)
     prepare_sqlite(engine)
     if not settings.embedded:
         _ping_what_was_idle(engine)
+        event.listen(engine.sync_engine, "handle_error", _as_operational_error)
     return engine
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect to PostgreSQL; SQLAlchemy leaves asyncpg's errors as they are here, so they are made one.
+
+    Raises:
+        ConnectionError: The server is away or refuses us, or an option in the URL means nothing to asyncpg.
+    """
+    import asyncpg  # type: ignore[import-untyped]  # It has no stubs, and a service on SQLite does without it
+
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except (OSError, TypeError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error
+
+
+def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
+    """Say as psycopg does what will pass; to asyncpg's dialect all but a few errors are of no kind at all."""
+    error = context.sqlalchemy_exception
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return None
+    if (getattr(error.orig, "sqlstate", None) or "")[:2] not in PASSING:
+        return None
+    return OperationalError(
+        error.statement,
+        error.params,
+        error.orig,
+        hide_parameters=True,
+        connection_invalidated=error.connection_invalidated,
+    )
 
 
 def _ping_what_was_idle(engine: AsyncEngine) -> None:
@@ -119,23 +160,30 @@ async def pause(session: AsyncSession) -> None:
         await session.begin()
 
 
-@lru_cache
-def sync_session_maker() -> sessionmaker[Session]:
-    """Return the maker of sync sessions over the same models, for scripts and the command line.
+@cache
+def sync_engine() -> Engine:
+    """Return the sync engine of the same database, for scripts and the command line.
 
     Raises:
         SystemExit: The database is PostgreSQL and psycopg is not installed, or it is in another process's memory.
     """
     if settings.in_memory:
-        raise SystemExit("An in-memory database is the server's alone: start it with `python main.py --sample-data`.")
+        raise SystemExit("A database in memory is its server's alone: `python main.py --sample-data` fills its own.")
     try:
-        sync_engine = create_engine(sync_url(settings.database))
+        # A script leaves no connection behind, such as one to a file that the server is about to open.
+        engine = create_engine(sync_url(settings.database), hide_parameters=True, poolclass=NullPool)
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"A script needs a synchronous driver for PostgreSQL ({error}): `uv sync --extra psycopg` installs it."
         ) from None
-    prepare_sqlite(sync_engine)
-    return sessionmaker(sync_engine, class_=Session, expire_on_commit=False)
+    prepare_sqlite(engine)
+    return engine
+
+
+@cache
+def sync_session_maker() -> sessionmaker[Session]:
+    """Return the maker of sync sessions over the same models; raises as `sync_engine`."""
+    return sessionmaker(sync_engine(), class_=Session, expire_on_commit=False)
 
 
 def alembic_config() -> Any:
@@ -146,7 +194,10 @@ def alembic_config() -> Any:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the database behind the connection to head; nothing happens when it is there already."""
+    """Bring the database behind the connection to head, and commit; nothing happens when it is there already.
+
+    The connection is in no transaction: SQLite cannot rebuild a table in one that has begun with foreign keys on.
+    """
     from alembic import command
 
     config = alembic_config()
@@ -161,8 +212,8 @@ def is_at_head(connection: Connection) -> bool:
     return is_at_head(connection, alembic_config())
 
 
-def explain(error: OSError | OperationalError | InterfaceError) -> str:
-    """Say in one sentence why the database cannot be opened, without its password."""
-    reason = str(error if isinstance(error, OSError) else error.orig).strip().splitlines()
-    url = settings.database.render_as_string(hide_password=True)
-    return f"The database {url} cannot be opened: {reason[0] if reason else type(error).__name__}"
+def explain(error: Exception) -> str:
+    """Say in one sentence why the database cannot be used, without its password."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    reason = str(cause).strip().splitlines()
+    return f"The database {settings.shown_database} cannot be used: {reason[0] if reason else type(cause).__name__}"

@@ -1,6 +1,6 @@
 """Who the users are and how they prove it: the FastAPI Users configuration."""
 
-import asyncio
+import hmac
 import uuid
 from typing import Annotated, Any, cast
 
@@ -8,33 +8,29 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users import BaseUserManager, FastAPIUsers, InvalidPasswordException, UUIDIDMixin, schemas
 from fastapi_users.authentication import AuthenticationBackend, BearerTransport, JWTStrategy
-from fastapi_users.password import PasswordHelper
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
-from pwdlib.hashers.argon2 import Argon2Hasher
-from pwdlib.hashers.bcrypt import BcryptHasher
+from fastapi_users.exceptions import InvalidID, InvalidResetPasswordToken, UserInactive, UserNotExists
+from fastapi_users.jwt import decode_jwt, generate_jwt
+from jwt import PyJWTError
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.errors import BadRequest, InvalidField, InvalidPassword
+from app.core.errors import BadRequest, InvalidField, InvalidPassword, Unauthorized
 from app.core.settings import settings
-from app.crud.user import Users
+from app.crud.user import UserNotFound, Users
 from app.db import get_async_session, pause
 from app.mail import console, messages
 from app.models import User
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, canonical_email, unique_violation
 from fastapi_users_sqlmodel.identity import is_storable
+from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, PasswordPolicy, Verified
 
 SessionDep = Annotated[AsyncSession, Depends(get_async_session, scope="function")]
 
-MINIMUM_PASSWORD_LENGTH = 8
-MAXIMUM_PASSWORD_LENGTH = 256
-MAXIMUM_PASSWORD_BYTES = 1024
-
-# OWASP's minimum for Argon2id; a bcrypt hash that FastAPI Users wrote still verifies, and is upgraded.
-password_helper = PasswordHelper(
-    PasswordHash((Argon2Hasher(memory_cost=19456, time_cost=2, parallelism=1), BcryptHasher()))
-)
+# Scripts hash with the helper, requests with the hasher: in threads, so many at once.
+password_helper = PasswordHelper()
+password_hasher = PasswordHasher(password_helper)
+# How long a password is, and not yet how strong.
+password_policy = PasswordPolicy(strength=None)
 
 
 class RegisterUserAlreadyExists(BadRequest):
@@ -77,17 +73,6 @@ class CurrentPasswordBad(BadRequest):
     """The current password is another one."""
 
 
-def password_problem(password: str) -> str | None:
-    """Say why a password is refused, if it is."""
-    if len(password) < MINIMUM_PASSWORD_LENGTH:
-        return f"Password should be at least {MINIMUM_PASSWORD_LENGTH} characters"
-    if len(password) > MAXIMUM_PASSWORD_LENGTH:
-        return f"Password should be at most {MAXIMUM_PASSWORD_LENGTH} characters"
-    if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
-        return f"Password should be at most {MAXIMUM_PASSWORD_BYTES} bytes"
-    return None
-
-
 class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
     """The life of an account; hashing happens off the event loop, while no database connection is held."""
 
@@ -98,9 +83,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         super().__init__(user_db, password_helper)
         self.session = session
 
-    async def validate_password(self, password: str, user: schemas.BaseUserCreate | User) -> None:  # noqa: ARG002  # FastAPI Users' signature
-        """Refuse a password that is too short or too long (NIST SP 800-63B, 3.1.1.2)."""
-        if problem := password_problem(password):
+    async def validate_password(self, password: str, user: schemas.BaseUserCreate | User) -> None:
+        """Refuse what the policy refuses."""
+        username = getattr(user, "username", None)
+        if problem := password_policy.problem(password, email=user.email, username=username):
             raise InvalidPasswordException(problem)
 
     async def create(
@@ -119,7 +105,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         await self.validate_password(user_create.password, user_create)
         forbidden = {"id", "is_active", "is_superuser", "is_verified"} if safe else {"id"}
         values = user_create.model_dump(exclude_unset=True, exclude=forbidden)
-        values["hashed_password"] = await asyncio.to_thread(self.password_helper.hash, values.pop("password"))
+        values["hashed_password"] = await password_hasher.hash(values.pop("password"))
         try:
             user = await self.user_db.create(values)
         except IntegrityError as error:
@@ -131,20 +117,12 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
 
     async def authenticate(self, credentials: OAuth2PasswordRequestForm) -> User | None:
         """Find the user of an e-mail or a username, if the password is theirs."""
-        password = credentials.password
-        if len(password.encode(errors="replace")) > MAXIMUM_PASSWORD_BYTES:
-            return None
         user = await self._find(credentials.username)
-        await pause(self.session)
-        if user is None:
-            # As much work as for a known user, so that the time does not tell them apart.
-            await asyncio.to_thread(self.password_helper.hash, password)
+        verified = await self._verify(credentials.password, user)
+        if user is None or not verified.is_right:
             return None
-        verified, upgraded_hash = await self._verify(password, user)
-        if not verified:
-            return None
-        if upgraded_hash is not None:
-            await self.user_db.update(user, {"hashed_password": upgraded_hash})
+        if verified.needs_upgrade:
+            await Users(self.session).upgrade_hash(user, await password_hasher.hash(credentials.password))
         return user
 
     async def administer(self, user_id: uuid.UUID, changes: dict[str, Any], *, by: User) -> User:
@@ -164,6 +142,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
             CurrentPasswordBad: The current password is another one.
             UpdateUserInvalidPassword: The new password is refused.
             UpdateUserUsernameAlreadyExists: The username is taken.
+            Unauthorized: The user was deleted meanwhile.
         """
         current_password = changes.pop("current_password", None)
         for flag in ("is_active", "is_superuser", "is_verified"):
@@ -180,17 +159,57 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
             except InvalidPasswordException as error:
                 raise UpdateUserInvalidPassword(error.reason) from error
             known_hash = user.hashed_password
-            await pause(self.session)
-            if not (await self._verify(current_password, user))[0]:
+            if not (await self._verify(current_password, user)).is_right:
                 raise CurrentPasswordBad(user.id)
-            changes["hashed_password"] = await asyncio.to_thread(self.password_helper.hash, password)
-            user = await Users(self.session).lock(user.id)
+            changes["hashed_password"] = await password_hasher.hash(password)
+            user = await self._lock_self(user)
             if user.hashed_password != known_hash:
                 # Somebody changed it in the meantime: the current password is not what was typed.
                 raise CurrentPasswordBad(user.id)
         else:
-            user = await Users(self.session).lock(user.id)
+            user = await self._lock_self(user)
         return await Users(self.session).change(user, changes)
+
+    async def forgot_password(self, user: User, request: Request | None = None) -> None:
+        """Send a token that dies with the password that was forgotten.
+
+        FastAPI Users puts a slow hash of the hash into it: that tells by the time it takes who has an account.
+
+        Raises:
+            UserInactive: The user is deactivated.
+        """
+        if not user.is_active:
+            raise UserInactive
+        audience, lifetime = self.reset_password_token_audience, self.reset_password_token_lifetime_seconds
+        claims = {"sub": str(user.id), "password_fgpt": self._fingerprint(user), "aud": audience}
+        token = generate_jwt(claims, self.reset_password_token_secret, lifetime)
+        await self.on_after_forgot_password(user, token, request)
+
+    async def reset_password(self, token: str, password: str, request: Request | None = None) -> User:
+        """Set a new password; of several who come with tokens of one password at once, one does.
+
+        Raises:
+            InvalidResetPasswordToken: The token is unknown or too old, or the password has been changed since.
+            UserInactive: The user is deactivated.
+            InvalidPasswordException: The password is refused.
+        """
+        try:
+            claims = decode_jwt(token, self.reset_password_token_secret, [self.reset_password_token_audience])
+            user = await self.get(self.parse_id(claims["sub"]))
+            self._require_password_of_token(user, claims["password_fgpt"])
+        except (PyJWTError, KeyError, InvalidID, UserNotExists) as error:
+            raise InvalidResetPasswordToken from error
+        await self.validate_password(password, user)
+        await pause(self.session)
+        hashed_password = await password_hasher.hash(password)
+        try:
+            user = await Users(self.session).lock(user.id)
+        except UserNotFound as error:
+            raise InvalidResetPasswordToken from error
+        self._require_password_of_token(user, claims["password_fgpt"])
+        user = await self.user_db.update(user, {"hashed_password": hashed_password})
+        await self.on_after_reset_password(user, request)
+        return user
 
     async def on_after_register(self, user: User, request: Request | None = None) -> None:
         """Ask the new user to verify the address."""
@@ -204,17 +223,33 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         """Send the token."""
         console.deliver(messages.reset_your_password(user.email, token))
 
+    async def _lock_self(self, user: User) -> User:
+        try:
+            return await Users(self.session).lock(user.id)
+        except UserNotFound as error:
+            # Deleted since the token was looked at.
+            raise Unauthorized from error
+
+    def _fingerprint(self, user: User) -> str:
+        """Tell the present password from any other, to nobody who does not have our key."""
+        key = settings.key_for("password-fingerprint")
+        return hmac.digest(key.encode(), user.hashed_password.encode(), "sha256").hex()
+
+    def _require_password_of_token(self, user: User, fingerprint: str) -> None:
+        if not hmac.compare_digest(self._fingerprint(user), fingerprint):
+            raise InvalidResetPasswordToken
+        if not user.is_active:
+            raise UserInactive
+
     async def _find(self, name: str) -> User | None:
         if "@" in name:
             return await self.user_db.get_by_email(name)
         return await Users(self.session).find_by_username(name.strip().lower()) if is_storable(name) else None
 
-    async def _verify(self, password: str, user: User) -> tuple[bool, str | None]:
-        try:
-            return await asyncio.to_thread(self.password_helper.verify_and_update, password, user.hashed_password)
-        except UnknownHashError:
-            # An unusable password: nobody signs in with it.
-            return False, None
+    async def _verify(self, password: str, user: User | None) -> Verified:
+        """Verify without a database connection; nobody's password takes as long as somebody's."""
+        await pause(self.session)
+        return await password_hasher.verify(password, user.hashed_password if user is not None else None)
 
 
 async def get_user_db(session: SessionDep) -> SQLAlchemyUserDatabase[User, uuid.UUID]:

@@ -1,11 +1,11 @@
 """An interpreter that has imported the world once, and becomes a program of ours whenever it is asked to.
 
-Four fifths of the time in which a command starts is spent on importing what it stands on. This process imports that once
-and forks for each program: a real process of its own, in its own folder and environment. Nothing of `app` is imported
-here, because `app` reads the environment.
+Four fifths of the time in which a command starts is spent on importing what it stands on. This process imports that
+once and forks for each program: a real process of its own, in its own folder and environment. Nothing of `app` is
+imported here, because `app` reads the environment.
 """
 
-# ruff: noqa: F401, ICN001  # The imports are wanted for their effect alone.
+# ruff: noqa: F401  # The imports are wanted for their effect alone.
 
 import contextlib
 import fcntl
@@ -69,6 +69,8 @@ def serve(connection: socket.socket) -> Request:
             if os.fork() != 0:
                 # Its child is the watcher, and is nobody's to wait for.
                 os._exit(0)
+            # What ends the run, such as Ctrl-C, must not end the watcher before its program.
+            os.setsid()
             if (program := os.fork()) != 0:
                 _watch(program, report)
                 os._exit(0)
@@ -132,7 +134,7 @@ def become(request: Request) -> None:
             code, *rest = rest
             sys.path[:0] = ["", *path]
             sys.argv = ["-c", *rest]
-            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
         case script:
             sys.path[:0] = [str(Path(script).parent), *path]
             sys.argv = [script, *rest]

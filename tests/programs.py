@@ -17,6 +17,23 @@ from typing import IO
 ROOT = Path(__file__).parents[1]
 ENDS_WITHIN = 60.0
 
+# For `-c`: run a module as if psycopg were not installed.
+WITHOUT_PSYCOPG = """
+import runpy, sys
+
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "psycopg":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
+for name in [name for name in sys.modules if name.partition(".")[0] == "psycopg"]:
+    del sys.modules[name]
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -98,7 +115,7 @@ class Programs:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         folder: Path | None = None,
-        stdin: int | str = "",
+        terminal: int | None = None,
         fresh: bool = False,
     ) -> Program:
         """Start `python` with these arguments; a script is one of the repository.
@@ -107,7 +124,7 @@ class Programs:
             arguments: As on the command line: a script, or `-m` and a module, or `-c` and code, and what it gets.
             env: The environment, beside what every program needs.
             folder: Where it runs, if not in the folder of its own.
-            stdin: What it reads, or the descriptor of a terminal.
+            terminal: The descriptor of what it reads and writes; else it reads nothing, and what it writes is kept.
             fresh: Whether it is an interpreter of its own, which imports all by itself; that takes seconds.
         """
         environment = environment_of(env or {})
@@ -117,10 +134,14 @@ class Programs:
         out, err = self._notes / f"{name}.out", self._notes / f"{name}.err"
         read, write = os.pipe()
         with contextlib.ExitStack() as files:
-            if isinstance(stdin, str):
-                (self._notes / f"{name}.in").write_text(stdin)
-                stdin = files.enter_context((self._notes / f"{name}.in").open()).fileno()
-            standard = [stdin, files.enter_context(out.open("w")).fileno(), files.enter_context(err.open("w")).fileno()]
+            if terminal is None:
+                nothing = files.enter_context(Path(os.devnull).open())
+                kept = [nothing, files.enter_context(out.open("w")), files.enter_context(err.open("w"))]
+                standard = [file.fileno() for file in kept]
+            else:
+                out.touch()
+                err.touch()
+                standard = [terminal] * 3
             request = {
                 "arguments": arguments,
                 "environment": environment,
@@ -133,9 +154,16 @@ class Programs:
         self._started.append(program)
         return program
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False) -> Ran:
+    @property
+    def root(self) -> Path:
+        """Where the scripts are."""
+        return ROOT
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, folder: Path | None = None, fresh: bool = False
+    ) -> Ran:
         """Run a program to its end."""
-        return self.start(*arguments, env=env, fresh=fresh).wait()
+        return self.start(*arguments, env=env, folder=folder, fresh=fresh).wait()
 
     def close(self) -> None:
         """End what still runs."""
@@ -164,6 +192,8 @@ def preloaded_interpreter() -> Iterator[socket.socket]:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                # Otherwise Ctrl-C would end it before the tests have let go of it.
+                start_new_session=True,
             )
         yield ours
     interpreter.wait(ENDS_WITHIN)

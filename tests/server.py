@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx2
 
@@ -33,13 +34,30 @@ class Server:
 
 
 def start_server(
-    programs: Programs, *arguments: str, database_url: str, env: Mapping[str, str] | None = None, fresh: bool = False
+    programs: Programs,
+    *arguments: str,
+    database_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    fresh: bool = False,
+    until: str = "/health/ready",
 ) -> Server:
-    """Start the service, with `main.py` if no arguments for `python` are given, and wait until it is ready."""
+    """Start the service and wait until it is ready; its own default database is one in the folder of the programs.
+
+    Args:
+        programs: Starts it, and ends it if nobody else does.
+        arguments: Those of `python`, with `{port}` for the port; those of `main.py` if there are none.
+        database_url: Of a database that is at head, or an embedded one for `main.py`.
+        env: What else is set.
+        folder: Where it runs, if not in the folder of the programs.
+        fresh: Whether the interpreter is one of its own.
+        until: The path that is waited for.
+    """
     port = free_port()
-    given = {"DATABASE_URL": database_url, "PORT": str(port), **(env or {})}
-    program = programs.start(*(word.format(port=port) for word in arguments or ("main.py",)), env=given, fresh=fresh)
-    program.until(lambda: status_of(port, "/health/ready") == HTTPStatus.OK or None)
+    given = {"PORT": str(port), **({"DATABASE_URL": database_url} if database_url else {}), **(env or {})}
+    words = [word.format(port=port) for word in arguments or ("main.py",)]
+    program = programs.start(*words, env=given, folder=folder, fresh=fresh)
+    program.until(lambda: status_of(port, until) == HTTPStatus.OK or None)
     return Server(f"http://127.0.0.1:{port}", program)
 
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
@@ -13,7 +14,7 @@ from app.core.errors import Forbidden, InvalidField
 from app.crud.base import Page, Rows
 from app.crud.item import Items
 from app.crud.post import Posts
-from app.crud.user import UserNotFound, Users
+from app.crud.user import Users
 from app.crud.user_group import UserGroups
 from app.models import User
 from app.models.base import MAX_INTEGER
@@ -96,16 +97,25 @@ Id = Annotated[
 ]
 
 
-async def _user_id(
-    user_id: Annotated[str, Path(json_schema_extra={"format": "uuid"}, description="Anything else is nobody's id.")],
-) -> uuid.UUID:
+NOBODY = uuid.UUID(int=0)
+
+
+def _uuid_or_nobody(value: object) -> uuid.UUID:
+    """Take what is no UUID, or not in its one spelling (RFC 9562, section 4), for nobody's: who asks is known first."""
+    text = str(value)
     try:
-        return uuid.UUID(user_id)
+        found = uuid.UUID(text)
     except ValueError:
-        raise UserNotFound(user_id) from None
+        return NOBODY
+    return found if str(found) == text.lower() else NOBODY
 
 
-UserId = Annotated[uuid.UUID, Depends(_user_id)]
+UserId = Annotated[
+    uuid.UUID,
+    BeforeValidator(_uuid_or_nobody),
+    Path(description="Anything else is nobody's id."),
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+]
 
 
 class Pager:
@@ -120,9 +130,9 @@ class Pager:
         """Return the rows, with a Link header (RFC 8288) to the next page if there is one."""
         if rows.next is not None:
             params = self._request.query_params
-            kept = [(name, value) for name, value in params.multi_items() if name not in {"skip", "after"}]
-            url = self._request.url.replace_query_params(**dict(kept), after=rows.next)
-            self._response.headers["Link"] = f'<{self._request.scope["path"]}?{url.query}>; rel="next"'
+            kept = {name: value for name, value in params.items() if name not in {"skip", "after"}}
+            query = urlencode({**kept, "after": rows.next})
+            self._response.headers["Link"] = f'<{self._request.scope["path"]}?{query}>; rel="next"'
         return rows.rows
 
 

@@ -15,12 +15,17 @@ from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.core.errors import AppError, InvalidPassword
+from fastapi_users_sqlmodel.passwords import HashingQueueFullError
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 1
+
+# What a failure of this status says beside its body.
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_SECONDS)}}
 
 
 class Error(BaseModel):
@@ -53,8 +58,33 @@ def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
             "model": PasswordError if refused else Error,
             "description": HTTPStatus(status).phrase,
             "content": {"application/json": {"examples": examples}},
+            **_documented_headers(status),
         }
     return documented
+
+
+def _documented_headers(status: int) -> dict[str, Any]:
+    named = {name: {"required": True, "schema": {"type": "string"}} for name in HEADERS.get(status, {})}
+    return {"headers": named} if named else {}
+
+
+def _generic(status: int) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
+    body = {"schema": {"$ref": "#/components/schemas/Error"}, "example": {"detail": phrase}}
+    return {"description": phrase, "content": {"application/json": body}, **_documented_headers(status)}
+
+
+def _document(openapi: dict[str, Any]) -> None:
+    """Add what no endpoint says of itself: a body that is too large, a database that is away; a 422 without values."""
+    for path in openapi["paths"].values():
+        for method, operation in path.items():
+            if method not in {"get", "head", "options"}:
+                operation["responses"].setdefault("413", _generic(413))
+            if operation.get("tags") != ["health"]:
+                operation["responses"].setdefault("503", _generic(503))
+    problem = openapi["components"]["schemas"]["ValidationError"]
+    problem["properties"] = {name: problem["properties"][name] for name in ("type", "loc", "msg")}
+    problem["additionalProperties"] = False
 
 
 def _example(error: type[AppError]) -> Any:
@@ -79,12 +109,24 @@ async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
     return _say(error.status, error.detail)
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
-    if error.status_code == HTTPStatus.BAD_REQUEST and error.detail == "There was an error parsing the body":
-        # Of a body that is no body of its content type, FastAPI says so in two ways; this one is nowhere documented.
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # FastAPI and Starlette say so of a body that is none of its content type; our own 400s are codes, and no such
+        # exceptions. Of JSON that is none FastAPI says 422, and so do we of all the others.
         return _say(422, [{"type": "body_invalid", "loc": ["body"], "msg": "The body cannot be read"}])
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names the methods of the first route with this path alone (RFC 9110, 15.5.6 wants them all).
+        return _say(error.status_code, error.detail, {"Allow": ", ".join(_allowed_methods(request))})
     return _say(error.status_code, error.detail, error.headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    def is_served(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+
+    return [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if is_served(method)]
 
 
 async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
@@ -96,7 +138,11 @@ async def _on_validation_error(_request: Request, error: Exception) -> JSONRespo
 
 async def _on_database_away(_request: Request, error: Exception) -> JSONResponse:
     log.error("the database did not answer: %s", type(error).__name__, exc_info=error)
-    return _say(503, HTTPStatus(503).phrase, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return _say(503, HTTPStatus(503).phrase)
+
+
+async def _on_too_many_passwords(_request: Request, _error: Exception) -> JSONResponse:
+    return _say(503, HTTPStatus(503).phrase)
 
 
 async def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
@@ -109,17 +155,23 @@ def _sayable(part: object) -> object:
 
 
 def _say(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    said = dict(headers or {})
-    if status == HTTPStatus.UNAUTHORIZED:
-        said.setdefault("WWW-Authenticate", "Bearer")
-    return JSONResponse({"detail": detail}, status_code=status, headers=said)
+    return JSONResponse({"detail": detail}, status_code=status, headers={**HEADERS.get(status, {}), **(headers or {})})
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """Make the application say every failure in one dialect."""
+    """Make the application say every failure in one dialect, and document it."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = describe()
+        _document(described)
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]  # As FastAPI's documentation says: "Extending OpenAPI"
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     for away in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
         app.add_exception_handler(away, _on_database_away)
+    app.add_exception_handler(HashingQueueFullError, _on_too_many_passwords)
     app.add_exception_handler(Exception, _on_unexpected)

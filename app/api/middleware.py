@@ -33,8 +33,9 @@ class RequestID:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await self.app(scope, receive, send_with_id)
+        # Bound for as long as the request's task lives: what fails unexpectedly is logged outside of every middleware.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        await self.app(scope, receive, send_with_id)
 
 
 class TrailingSlash:
@@ -67,18 +68,18 @@ class BodyLimits:
         more = declared.isdecimal() and int(declared[:19]) <= MAXIMUM_BODY_BYTES
         too_large = not more
         while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
+            part = await receive()
+            if part["type"] == "http.disconnect":
                 return
-            body += message.get("body", b"")
+            body += part.get("body", b"")
             too_large = len(body) > MAXIMUM_BODY_BYTES
-            more = message.get("more_body", False) and not too_large
+            more = part.get("more_body", False) and not too_large
         if too_large:
             response = JSONResponse({"detail": "Content Too Large"}, status_code=413, headers={"Connection": "close"})
             await response(scope, receive, send)
             return
-        if "json" in headers.get("content-type", "") and _too_deep(body):
-            problem = {"type": "json_invalid", "loc": ["body"], "msg": f"JSON deeper than {MAXIMUM_JSON_DEPTH} levels"}
+        if "json" in headers.get("content-type", "").lower() and (message := _json_problem(body)) is not None:
+            problem = {"type": "json_invalid", "loc": ["body"], "msg": message}
             await JSONResponse({"detail": [problem]}, status_code=422)(scope, receive, send)
             return
         read = False
@@ -91,6 +92,14 @@ class BodyLimits:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         await self.app(scope, receive_again, send)
+
+
+def _json_problem(body: bytes | bytearray) -> str | None:
+    """Say why JSON is refused before it is parsed, if it is."""
+    if b"\0" in body:
+        # UTF-16 and UTF-32, which Python's parser reads as well and in which brackets cannot be counted like this.
+        return "JSON not in UTF-8"
+    return f"JSON deeper than {MAXIMUM_JSON_DEPTH} levels" if _too_deep(body) else None
 
 
 def _too_deep(body: bytes | bytearray) -> bool:

@@ -16,10 +16,14 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     log_format = settings.log_format or ("json" if settings.environment == "production" else "console")
+    # Tracebacks without the variables, which both formats would show: among them are passwords.
     final: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -35,5 +39,5 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    # It says twice, at each question about the schema, which database it is on.
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    # It says at each question about the schema which database it is on, and at the first which plugins it has.
+    logging.getLogger("alembic.runtime").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -40,8 +41,8 @@ class Settings(BaseSettings):
     def _known_database(cls, value: str) -> str:
         try:
             url = async_url(value)
-        except ArgumentError:
-            # SQLAlchemy's message repeats the text, and with it a password.
+        except (ArgumentError, ValueError):
+            # The message repeats the text, and with it a password.
             raise ValueError("not a database URL; for example postgresql://user:password@host/name") from None
         if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
             raise ValueError(f"{url.get_backend_name()} is not supported; use sqlite or postgresql")
@@ -68,6 +69,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _one_process_for_one_memory(self) -> Self:
+        if self.in_memory and self.workers > 1:
+            raise ValueError("WORKERS: each would have a database of its own in its memory; use one, or a file")
+        return self
+
+    @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if self.environment != "production":
             return self
@@ -88,6 +95,11 @@ class Settings(BaseSettings):
         return make_url(self.database_url)
 
     @property
+    def shown_database(self) -> str:
+        """The database's URL, for people: without the password, which may be one of its options as well."""
+        return self.database.set(query={}).render_as_string(hide_password=True)
+
+    @property
     def embedded(self) -> bool:
         """Whether the database is SQLite: ours alone, and brought to head by us."""
         return self.database.get_backend_name() == "sqlite"
@@ -103,8 +115,13 @@ class Settings(BaseSettings):
         return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
 
 
+@cache
 def _development_secret() -> str:
-    """Return the secret of this checkout, made once; two processes that start together agree on one."""
+    """Return the secret of this checkout, made once; two processes that start together agree on one.
+
+    Raises:
+        SystemExit: The file has been emptied: everybody could sign with such a key.
+    """
     made = SECRET_KEY_FILE.with_name(f"{SECRET_KEY_FILE.name}.{secrets.token_hex(8)}")
     if not SECRET_KEY_FILE.exists():
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -117,7 +134,12 @@ def _development_secret() -> str:
             pass
         finally:
             made.unlink()
-    return SECRET_KEY_FILE.read_text()
+    secret = SECRET_KEY_FILE.read_text()
+    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
+        raise SystemExit(
+            f"{SECRET_KEY_FILE} is shorter than {MINIMUM_SECRET_BYTES} bytes: delete it to have a new one."
+        )
+    return secret
 
 
 def load_settings(**values: Any) -> Settings:

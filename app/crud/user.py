@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from app.core.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -79,14 +79,15 @@ class Users(Collection):
         if not by.is_superuser:
             await self.get(user_id)
             raise Forbidden(by.id, user_id)
-        superusers = await self.session.scalars(
+        superusers = (
             select(User)
             .where(col(User.is_superuser), col(User.is_active))
             .order_by(col(User.id))
             .with_for_update()
             .execution_options(populate_existing=True)
         )
-        ids = {user.id for user in superusers}
+        result = await self.session.exec(superusers)  # type: ignore[call-overload]  # SQLAlchemy's select() as well
+        ids = {user.id for user in result.scalars()}
         if by.id not in ids:
             raise Forbidden(by.id, user_id)
         return await self.lock(user_id), ids == {user_id}
@@ -125,6 +126,11 @@ class Users(Collection):
             for name, value in changes.items():
                 setattr(user, name, value)
         return user
+
+    async def upgrade_hash(self, user: User, upgraded: str) -> None:
+        """Replace a hash by a stronger one of the same password, unless the password was changed meanwhile."""
+        as_known = (col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
+        await self.session.exec(update(User).where(*as_known).values(hashed_password=upgraded))
 
     async def move(self, user_id: uuid.UUID, group_id: int, *, by: User) -> None:
         """Move a user into a group, out of another one.

@@ -25,7 +25,8 @@ def omittable() -> Any:
     return Field(default_factory=lambda: None)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Refuse a text that not every database can hold."""
     if not is_storable(text):
         raise ValueError("must not contain NUL or a lone surrogate")
     return text
@@ -45,23 +46,26 @@ def _lower_case(text: object) -> object:
     return text.strip().lower() if isinstance(text, str) else text
 
 
-type SafeText = Annotated[str, AfterValidator(_storable)]
+type SafeText = Annotated[str, AfterValidator(storable)]
 type ShortText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_storable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(storable)
 ]
 type Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(storable)
 ]
 # The e-mail stays as it was typed; EmailStr would change its spelling.
 type Email = Annotated[
     str,
     StringConstraints(max_length=320),
-    AfterValidator(_storable),
+    AfterValidator(storable),
     AfterValidator(_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": 320}),
 ]
 type Username = Annotated[
-    str, BeforeValidator(_lower_case), StringConstraints(pattern=r"^[a-z0-9._-]+$", min_length=3, max_length=32)
+    str,
+    BeforeValidator(_lower_case),
+    StringConstraints(pattern=r"^[a-z0-9._-]+$", min_length=3, max_length=32),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9._-]+$", "minLength": 3, "maxLength": 32}),
 ]
 # What the database holds is not validated again on its way out.
 type StoredEmail = Annotated[str, WithJsonSchema({"type": "string", "format": "email"})]

@@ -5,17 +5,28 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
-from app.schemas.base import Input, SafeText, Schema, Title, omittable
+from app.schemas.base import Input, Schema, Title, omittable, storable
 from app.schemas.user import UserRead
 
-type Description = Annotated[SafeText, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+type Description = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000), AfterValidator(storable)
+]
 type Price = Annotated[
     Decimal,
     Field(ge=0, le=Decimal("9999999999.99"), max_digits=12, decimal_places=2),
     AfterValidator(lambda price: abs(price).quantize(Decimal("0.01"))),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 9999999999.99},
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$"},
+            ]
+        }
+    ),
 ]
+type StoredPrice = Annotated[Decimal, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$"})]
 
 
 class ItemCreate(Input):
@@ -40,7 +51,7 @@ class ItemRead(Schema):
     id: int
     title: str
     description: str | None
-    price: Decimal
+    price: StoredPrice
     user_id: uuid.UUID
     created_at: datetime
 

@@ -4,11 +4,13 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
-from app.schemas.base import Input, SafeText, Schema, Title, omittable
+from app.schemas.base import Input, Schema, Title, omittable, storable
 
-type Content = Annotated[SafeText, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
+type Content = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000), AfterValidator(storable)
+]
 
 
 class PostCreate(Input):

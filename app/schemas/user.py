@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 
 from fastapi_users import schemas
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from app.models.base import MAX_INTEGER
 from app.schemas.base import Email, Input, SafeText, Schema, ShortText, StoredEmail, Username, omittable
@@ -58,9 +58,9 @@ class UserUpdate(Input):
     email: Email = omittable()
     password: SafeText = omittable()
     current_password: SafeText = omittable()
-    is_active: bool = omittable()
-    is_superuser: bool = omittable()
-    is_verified: bool = omittable()
+    is_active: StrictBool = omittable()
+    is_superuser: StrictBool = omittable()
+    is_verified: StrictBool = omittable()
 
 
 class UserUpdateBySuperuser(Input):
@@ -69,13 +69,13 @@ class UserUpdateBySuperuser(Input):
     username: Username | None = None
     name: ShortText | None = None
     email: Email = omittable()
-    group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
-    is_active: bool = omittable()
-    is_superuser: bool = omittable()
-    is_verified: bool = omittable()
+    group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)
+    is_active: StrictBool = omittable()
+    is_superuser: StrictBool = omittable()
+    is_verified: StrictBool = omittable()
 
 
 class UserReplace(UserUpdate):
     """Everything that PUT takes: which part of it, depends on who asks."""
 
-    group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)

@@ -3,12 +3,19 @@
 import inspect
 import sys
 import types
+import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, get_args, get_origin, get_type_hints
 
 from sqlalchemy import Column, Dialect
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InvalidRequestError, NoReferencedColumnError, NoReferencedTableError, SQLAlchemyError
+from sqlalchemy.exc import (
+    InvalidRequestError,
+    NoReferencedColumnError,
+    NoReferencedTableError,
+    SAWarning,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, RelationshipProperty, registry
 from sqlmodel import SQLModel
 from sqlmodel.main import default_registry
@@ -38,7 +45,10 @@ def model_problems(base: type[DeclarativeBase | SQLModel], *, allow: Collection[
     models = registry_of(base)
     problems = [*_tables_elsewhere(models)]
     try:
-        models.configure()
+        with warnings.catch_warnings():
+            # SQLAlchemy's remark on two sides of one key, which are named below, whether warnings are errors or not.
+            warnings.filterwarnings("ignore", "relationship .* will copy column", SAWarning)
+            models.configure()
     except SQLAlchemyError as error:
         # Nothing more can be asked of mappers that SQLAlchemy itself refuses.
         return [*problems, str(error)]
@@ -129,13 +139,18 @@ def _other_side(relationship: RelationshipProperty[Any]) -> Iterator[str]:
             yield f"{name} points to {_name(other)}, which does not point back: {remedy}"
         return
     for other in relationship.mapper.relationships:
-        # The same columns the other way round: one key, and SQLAlchemy keeps two unconnected copies of the fact.
-        if other.mapper is relationship.parent and {*_pairs(relationship)} & {(b, a) for a, b in _pairs(other)}:
+        if other.viewonly or other.mapper is not relationship.parent or other.back_populates == relationship.key:
+            continue
+        # SQLAlchemy keeps two unconnected copies of the one fact.
+        if _is_other_way(relationship, other):
             yield f'{name} and {_name(other)} are two sides of one key: give {name} back_populates="{other.key}"'
 
 
-def _pairs(relationship: RelationshipProperty[Any]) -> list[tuple[Any, Any]]:
-    return list(relationship.local_remote_pairs or ())
+def _is_other_way(one: RelationshipProperty[Any], other: RelationshipProperty[Any]) -> bool:
+    """Tell whether both go through the same columns, or the same table of links."""
+    if one.secondary is not None:
+        return one.secondary is other.secondary and one is not other
+    return bool({*(one.local_remote_pairs or ())} & {(there, here) for here, there in other.local_remote_pairs or ()})
 
 
 def _name(relationship: RelationshipProperty[Any]) -> str:

@@ -1,12 +1,13 @@
 """Open a database: which driver a URL means, and SQLite so that it keeps what it was told."""
 
+import sqlite3
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -18,7 +19,9 @@ def async_url(url: str | URL) -> URL:
     Raises:
         sqlalchemy.exc.ArgumentError: It is no URL.
     """
-    return _with_driver(url, _ASYNC_DRIVERS)
+    found = _with_driver(url, _ASYNC_DRIVERS)
+    # The name that every provider of PostgreSQL writes into its URLs is libpq's, asyncpg has its own.
+    return _renamed(found, "sslmode", "ssl") if found.drivername == "postgresql+asyncpg" else found
 
 
 def sync_url(url: str | URL) -> URL:
@@ -27,13 +30,20 @@ def sync_url(url: str | URL) -> URL:
     Raises:
         sqlalchemy.exc.ArgumentError: It is no URL.
     """
-    return _with_driver(url, _SYNC_DRIVERS)
+    found = _with_driver(url, _SYNC_DRIVERS)
+    return _renamed(found, "ssl", "sslmode") if found.drivername == "postgresql+psycopg" else found
 
 
 def _with_driver(url: str | URL, drivers: dict[str, str]) -> URL:
     parsed = make_url(url)
     backend = parsed.drivername.partition("+")[0]
     return parsed.set(drivername=drivers.get(backend, parsed.drivername))
+
+
+def _renamed(url: URL, old: str, new: str) -> URL:
+    if old not in url.query:
+        return url
+    return url.difference_update_query([old]).update_query_dict({new: url.query[old]})
 
 
 def is_in_memory(url: URL) -> bool:
@@ -53,6 +63,7 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
     if sync_engine.dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _on_connect)
         event.listen(sync_engine, "begin", _on_begin)
+        event.listen(sync_engine, "reset", _on_reset)
 
 
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -61,11 +72,35 @@ def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> No
     cursor: Any = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_wal(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switch the file to WAL, once for its whole life.
+
+    Of several connections that do so at the same moment, SQLite refuses some at once, whatever their busy_timeout.
+    Taking the write lock waits as it should; afterwards somebody else has switched, or nobody is in the way.
+    """
+    for _ in range(10):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
 
 
 def _on_begin(connection: Connection) -> None:
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_reset(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    # A COMMIT that fails leaves its transaction open, and with it the write lock; SQLAlchemy takes it for ended.
+    driver_connection: Any = getattr(connection, "driver_connection", connection)
+    if state.transaction_was_reset and state.asyncio_safe and driver_connection.in_transaction:
+        connection.rollback()

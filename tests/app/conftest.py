@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httpx2
 import pytest
@@ -46,6 +46,22 @@ class CreateGroup(Protocol):
 
     async def __call__(self, name: str, /, *members: User, is_public: bool = False) -> UserGroup:
         """Create a group and move users into it."""
+
+
+class Letter(NamedTuple):
+    """What was printed instead of sent."""
+
+    to: str
+    subject: str
+    text: str
+
+    @property
+    def token(self) -> str:
+        """The last line of the text."""
+        return self.text.splitlines()[-1]
+
+
+type Letters = Callable[[], list[Letter]]
 
 
 class Connect(Protocol):
@@ -127,8 +143,18 @@ def connect(get_test_session: GetSession) -> Iterator[Connect]:
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     overrides = dict(app.dependency_overrides)
     app.dependency_overrides[db.get_async_session] = get_test_session
-    yield lambda **headers: httpx2.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers)
+    hooks = {"response": [_refuse_hashes]}
+    yield lambda **headers: httpx2.AsyncClient(
+        transport=transport, base_url=BASE_URL, headers=headers, event_hooks=hooks
+    )
     app.dependency_overrides = overrides
+
+
+async def _refuse_hashes(response: httpx2.Response) -> None:
+    # Of all the answers that the tests see, not one shows the hash of a password.
+    await response.aread()
+    assert b"$argon2" not in response.content
+    assert b"$2b$" not in response.content
 
 
 @pytest.fixture
@@ -174,6 +200,22 @@ def create_group(session: AsyncSession) -> CreateGroup:
         return group
 
     return create
+
+
+@pytest.fixture
+def letters(capsys: pytest.CaptureFixture[str]) -> Letters:
+    """Return a function that hands over the mail since it was called last."""
+
+    def empty_the_box() -> list[Letter]:
+        _, *printed = capsys.readouterr().out.split("\nTo: ")
+        found = []
+        for letter in printed:
+            head, text = letter.split("\n\n", 1)
+            to, subject = head.split("\nSubject: ")
+            found.append(Letter(to, subject, text.strip()))
+        return found
+
+    return empty_the_box
 
 
 @pytest.fixture

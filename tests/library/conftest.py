@@ -7,44 +7,42 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 from fastapi_users_sqlmodel.engines import sync_url
 from tests.library.models import FORMS, Models, make_models
 from tests.library.stores import KINDS, Stores, open_stores
 from tests.postgres import postgres_database
 
-type Databases = Callable[[str], str]
-
 
 @pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
-    """Return the URL of a database with the tables of a form, made once for the run."""
+def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a file with the tables of a form, made once for the run."""
 
     @cache
-    def with_tables(form: str) -> str:
-        return create_tables(f"sqlite:///{tmp_path_factory.mktemp(form)}/template.db", form)
+    def with_tables(form: str) -> Path:
+        path = tmp_path_factory.mktemp(form) / "template.db"
+        engine = create_engine(f"sqlite:///{path}")
+        make_models(form).metadata.create_all(engine)
+        engine.dispose()
+        return path
 
     return with_tables
 
 
 @pytest.fixture(scope="session")
-def postgresql_databases(postgres_url: str) -> Iterator[Databases]:
-    """Return the URL of a database with the tables of a form, made once for the run."""
+def postgresql_engines(postgres_url: str) -> Iterator[Callable[[str], Engine]]:
+    """Return an engine for a database with the tables of a form, made once for the run."""
     with ExitStack() as databases:
 
         @cache
-        def with_tables(form: str) -> str:
-            return create_tables(databases.enter_context(postgres_database(postgres_url)), form)
+        def with_tables(form: str) -> Engine:
+            engine = create_engine(sync_url(databases.enter_context(postgres_database(postgres_url))))
+            databases.callback(engine.dispose)
+            make_models(form).metadata.create_all(engine)
+            return engine
 
         yield with_tables
-
-
-def create_tables(url: str, form: str) -> str:
-    engine = create_engine(sync_url(url))
-    make_models(form).metadata.create_all(engine)
-    engine.dispose()
-    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -73,18 +71,15 @@ def models(form: str) -> Models:
 @pytest.fixture
 def url(request: pytest.FixtureRequest, backend: str, form: str, tmp_path: Path) -> Iterator[str]:
     """Of a database that has the tables of the form, and no rows."""
-    databases: Databases = request.getfixturevalue(f"{backend}_databases")
     if backend == "sqlite":
-        shutil.copy(databases(form).removeprefix("sqlite:///"), tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path}/test.db"
+        template: Path = request.getfixturevalue("sqlite_templates")(form)
+        yield f"sqlite:///{shutil.copy(template, tmp_path / 'test.db')}"
         return
-    # A database for each test would cost more than the test.
-    yield databases(form)
-    engine = create_engine(sync_url(databases(form)))
+    engine: Engine = request.getfixturevalue("postgresql_engines")(form)
+    yield engine.url.render_as_string(hide_password=False)
     with engine.begin() as connection:
         for table in reversed(make_models(form).metadata.sorted_tables):
             connection.execute(table.delete())
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""The tables of a small project in each form that the library supports: SQLAlchemy or SQLModel users, UUID or int ids."""
+"""The tables of a small project in each form: SQLAlchemy or SQLModel users, UUID or integer ids."""
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import ForeignKey, MetaData, String
+from sqlalchemy import ForeignKey, MetaData, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
 from sqlmodel import Field, Relationship, SQLModel
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from fastapi_users_sqlmodel import (
     SQLAlchemyBaseAccessTokenTable,
@@ -24,6 +26,9 @@ from fastapi_users_sqlmodel import (
     SQLModelBaseUserTableUUID,
 )
 
+# Computed by the database, so nobody knows it after the write.
+ON_UPDATE = {"onupdate": func.now()}
+
 type Lazy = Literal["joined", "raise", "select", "selectin"]
 FORMS = ["sqlalchemy-uuid", "sqlalchemy-int", "sqlmodel-uuid", "sqlmodel-int"]
 
@@ -32,11 +37,15 @@ FORMS = ["sqlalchemy-uuid", "sqlalchemy-int", "sqlmodel-uuid", "sqlmodel-int"]
 class Models:
     """The classes of one form. They are `Any` here; tests/library/typing looks at their types."""
 
-    metadata: MetaData
+    base: type[DeclarativeBase | SQLModel]
     user: Any
     oauth_account: Any
     access_token: Any
-    unknown_id: uuid.UUID | int
+    unknown_ids: list[Any]
+
+    @property
+    def metadata(self) -> MetaData:
+        return self.base.metadata
 
 
 @cache
@@ -59,12 +68,13 @@ def _sqlalchemy_uuid(lazy: Lazy) -> Models:
 
     class User(SQLAlchemyBaseUserTableUUID, Base):
         username: Mapped[str | None] = mapped_column(String(32), unique=True)
+        changed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, onupdate=func.now())
         oauth_accounts: Mapped[list[OAuthAccount]] = relationship(OAuthAccount, lazy=lazy)
 
     class AccessToken(SQLAlchemyBaseAccessTokenTableUUID, Base):
         pass
 
-    return Models(Base.metadata, User, OAuthAccount, AccessToken, uuid.uuid4())
+    return Models(Base, User, OAuthAccount, AccessToken, [uuid.uuid4()])
 
 
 def _sqlalchemy_int(lazy: Lazy) -> Models:
@@ -78,12 +88,19 @@ def _sqlalchemy_int(lazy: Lazy) -> Models:
     class User(SQLAlchemyBaseUserTable[Any], Base):
         id: Mapped[int] = mapped_column(primary_key=True)
         username: Mapped[str | None] = mapped_column(String(32), unique=True)
+        changed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, onupdate=func.now())
         oauth_accounts: Mapped[list[OAuthAccount]] = relationship(OAuthAccount, lazy=lazy)
 
     class AccessToken(SQLAlchemyBaseAccessTokenTable[Any], Base):
         user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
 
-    return Models(Base.metadata, User, OAuthAccount, AccessToken, 7)
+    return Models(
+        Base,
+        User,
+        OAuthAccount,
+        AccessToken,
+        [7, 0, -1, 2**31 - 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**30],
+    )
 
 
 def _sqlmodel_uuid(lazy: Lazy) -> Models:
@@ -95,12 +112,13 @@ def _sqlmodel_uuid(lazy: Lazy) -> Models:
 
     class User(SQLModelBaseUserTableUUID, TableModel, table=True):
         username: str | None = Field(default=None, max_length=32, unique=True)
+        changed_at: datetime | None = Field(default=None, sa_type=UTCDateTime, sa_column_kwargs=ON_UPDATE)
         oauth_accounts: list[OAuthAccount] = Relationship(sa_relationship_kwargs={"lazy": lazy})
 
     class AccessToken(SQLModelBaseAccessTokenTableUUID, TableModel, table=True):
         pass
 
-    return Models(TableModel.metadata, User, OAuthAccount, AccessToken, uuid.uuid4())
+    return Models(TableModel, User, OAuthAccount, AccessToken, [uuid.uuid4()])
 
 
 def _sqlmodel_int(lazy: Lazy) -> Models:
@@ -114,9 +132,16 @@ def _sqlmodel_int(lazy: Lazy) -> Models:
     class User(SQLModelBaseUserTable[int], TableModel, table=True):
         id: int = Field(default=None, primary_key=True)
         username: str | None = Field(default=None, max_length=32, unique=True)
+        changed_at: datetime | None = Field(default=None, sa_type=UTCDateTime, sa_column_kwargs=ON_UPDATE)
         oauth_accounts: list[OAuthAccount] = Relationship(sa_relationship_kwargs={"lazy": lazy})
 
     class AccessToken(SQLModelBaseAccessTokenTable[int], TableModel, table=True):
         user_id: int = Field(foreign_key="user.id", ondelete="CASCADE", index=True)
 
-    return Models(TableModel.metadata, User, OAuthAccount, AccessToken, 7)
+    return Models(
+        TableModel,
+        User,
+        OAuthAccount,
+        AccessToken,
+        [7, 0, -1, 2**31 - 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**30],
+    )

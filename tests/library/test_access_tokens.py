@@ -10,7 +10,11 @@ from sqlalchemy.orm import Session
 
 from tests.library.stores import Stores, delete_users, new_user
 
-pytestmark = pytest.mark.parametrize("kind", ["async", "sync"], indirect=True)
+pytestmark = pytest.mark.parametrize(
+    ("form", "kind"),
+    [("sqlalchemy-uuid", "async"), ("sqlalchemy-int", "sync"), ("sqlmodel-uuid", "sync"), ("sqlmodel-int", "async")],
+    indirect=True,
+)
 
 TOKEN = "x" * 43
 HOUR = timedelta(hours=1)
@@ -75,7 +79,7 @@ class TestUpdate:
     async def test_to_a_user_who_is_not_there(self, stores: Stores, user: Any) -> None:
         token = await stores.tokens.create({"token": TOKEN, "user_id": user.id})
         with pytest.raises(UserNotExists):
-            await stores.tokens.update(token, {"user_id": stores.models.unknown_id})
+            await stores.tokens.update(token, {"user_id": stores.models.unknown_ids[0]})
         assert token.user_id == user.id
 
 

@@ -10,21 +10,18 @@ from sqlalchemy.orm import Session
 from tests.library.models import Lazy, make_models
 from tests.library.stores import Stores, delete_users, new_account, new_user, open_stores
 
-
-pytestmark = [
-    pytest.mark.parametrize(
-        ("form", "lazy"),
-        [
-            ("sqlalchemy-uuid", "raise"),
-            ("sqlalchemy-int", "joined"),
-            ("sqlmodel-uuid", "joined"),
-            ("sqlmodel-uuid", "select"),
-            ("sqlmodel-int", "raise"),
-        ],
-        indirect=["form"],
-    ),
-    pytest.mark.parametrize("kind", ["async", "sync"], indirect=True),
-]
+pytestmark = pytest.mark.parametrize(
+    ("form", "kind", "lazy"),
+    [
+        ("sqlalchemy-uuid", "async", "raise"),
+        ("sqlalchemy-uuid", "sync", "joined"),
+        ("sqlalchemy-int", "async", "joined"),
+        ("sqlmodel-uuid", "async", "select"),
+        ("sqlmodel-int", "sync", "raise"),
+        ("sqlmodel-int", "async", "joined"),
+    ],
+    indirect=["form", "kind"],
+)
 
 
 @pytest.fixture

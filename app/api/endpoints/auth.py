@@ -87,7 +87,11 @@ async def verify(body: TokenInput, user_manager: UserManagerDep, request: Reques
             UserAlreadyVerified: VerifyUserAlreadyVerified,
         }
     ):
-        return await user_manager.verify(body.token, request)
+        user = await user_manager.verify(body.token, request)
+    if not user.is_active:
+        # FastAPI Users does not ask; what was written is rolled back.
+        raise VerifyUserBadToken(user.id)
+    return user
 
 
 @router.post("/auth/forgot-password", status_code=202)

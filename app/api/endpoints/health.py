@@ -16,6 +16,11 @@ class ServiceUnavailable(AppError):
 
     status = 503
 
+    @property
+    def detail(self) -> str:
+        """Say the standard phrase, as every answer does while the database is away."""
+        return "Service Unavailable"
+
 
 @router.get("/live")
 async def live() -> Health:

@@ -1,6 +1,7 @@
 """/user-groups: groups of users, and who is in them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -14,10 +15,12 @@ from app.schemas import UserGroupCreate, UserGroupMember, UserGroupRead, UserGro
 
 router = APIRouter(prefix="/user-groups", tags=["user-groups"])
 
+# Signing in is optional: OpenAPI says so with a second, empty alternative.
+ANYONE: dict[str, Any] = {"security": [{}]}
 ADMINISTER = (Unauthorized, Forbidden, UserGroupNotFound)
 
 
-@router.get("", response_model=list[UserGroupRead])
+@router.get("", response_model=list[UserGroupRead], openapi_extra=ANYONE)
 async def list_user_groups(viewer: Viewer, groups: UserGroupsDep, pager: PagerDep) -> Sequence[UserGroup]:
     """List the public groups and one's own; all of them for a superuser."""
     return pager.send(await groups.list(pager.page, seen_by=viewer))
@@ -34,7 +37,7 @@ async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: U
     return await groups.create(new.name, is_public=new.is_public, by=viewer)
 
 
-@router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound))
+@router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound), openapi_extra=ANYONE)
 async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> UserGroup:
     """Read a group that is public or one's own."""
     return await groups.get(group_id, seen_by=viewer)
@@ -58,6 +61,7 @@ async def delete_user_group(group_id: Id, viewer: CurrentUser, groups: UserGroup
     "/{group_id}/users",
     response_model=list[UserGroupMember] | list[UserPublic],
     responses=responses(UserGroupNotFound),
+    openapi_extra=ANYONE,
 )
 async def list_user_group_users(
     group_id: Id, viewer: Viewer, groups: UserGroupsDep, pager: PagerDep

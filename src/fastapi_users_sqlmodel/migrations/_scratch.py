@@ -1,5 +1,6 @@
 """A scratch database in which the migrations are replayed, so that autogenerate never looks at the real one."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -166,7 +167,7 @@ def scratch_at_head(
         event.listen(replay, "before_execute", scratch.remember)
         options = {"fn": upgrade, "script": script, "target_metadata": target_metadata}
         migrations = _ReplayContext(replay.dialect, replay, options)
-        with Operations.context(migrations):
+        with Operations.context(migrations), _silence():
             migrations.run_migrations()
         event.listen(Table, "column_reflect", recall)
         try:
@@ -174,6 +175,21 @@ def scratch_at_head(
         finally:
             event.remove(Table, "column_reflect", recall)
             event.remove(replay, "before_execute", scratch.remember)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep "Running upgrade" out of the log: it is not the user's database that is upgraded."""
+    log = logging.getLogger("alembic.runtime.migration")
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    log.addFilter(nothing)
+    try:
+        yield
+    finally:
+        log.removeFilter(nothing)
 
 
 @contextmanager

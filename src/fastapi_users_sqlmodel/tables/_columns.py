@@ -18,9 +18,10 @@ ACCOUNT_ID_LENGTH = 320
 TOKEN_LENGTH = 43
 
 
-def default_email_canonical(context: DefaultExecutionContext) -> str:
+def default_email_canonical(context: DefaultExecutionContext) -> str | None:
     """Derive the column for a Core INSERT, which no attribute event sees."""
-    return canonical_email(context.get_current_parameters()["email"])  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    email = context.get_current_parameters().get("email")  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    return None if email is None else canonical_email(email)  # NOT NULL is the database's to say.
 
 
 class EmailColumns:
@@ -32,14 +33,15 @@ class EmailColumns:
     if TYPE_CHECKING:
         email: str
         email_canonical: str
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "email" and value is not None:  # NOT NULL is the database's to say.
-            value = typed_email(value)
-            super().__setattr__("email_canonical", canonical_email(value))
-        elif name == "email_canonical":  # SQLModel's constructor assigns the default after the e-mail.
-            value = canonical_email(self.email or value)
-        super().__setattr__(name, value)
+    else:
+        # Out of a type checker's sight, which would take it for leave to assign any attribute.
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "email" and value is not None:  # NOT NULL is the database's to say.
+                value = typed_email(value)
+                super().__setattr__("email_canonical", canonical_email(value))
+            elif name == "email_canonical":  # SQLModel's constructor assigns the default after the e-mail.
+                value = canonical_email(self.email or value)
+            super().__setattr__(name, value)
 
 
 class OneAccountAtProvider:

@@ -1,0 +1,268 @@
+"""What the environment and `.env` say, and what is refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app.core.settings import Settings, load_settings
+from tests.programs import ROOT, Programs, Ran
+
+SECRET = "tyger-tyger-burning-bright-in-the-forests"
+NO_URL = "DATABASE_URL: not a database URL; for example postgresql://user:password@host/name"
+PRODUCTION = {"environment": "production", "secret_key": SECRET, "public_url": "https://example.com"}
+
+READ_SETTINGS = "from app.core.settings import settings; print(settings.model_dump_json())"
+TWO_KEYS = "from app.core.settings import settings; print(settings.key_for('one'), settings.key_for('two'))"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Be where there is no `.env`, in an environment that sets nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def refusal(**values: Any) -> list[str]:
+    """Return what is said about values that are refused, without the marks of a list."""
+    with pytest.raises(SystemExit) as end:
+        load_settings(**values)
+    first, *lines = str(end.value.code).splitlines()
+    assert first == "The settings are wrong:"
+    assert all(line.startswith("- ") for line in lines)
+    return [line.removeprefix("- ") for line in lines]
+
+
+class TestDefaults:
+    def test_are_those_of_the_contract(self) -> None:
+        assert Settings().model_dump() == {
+            "environment": "development",
+            "database_url": "sqlite+aiosqlite:///./test.db",
+            "secret_key": SecretStr(""),
+            "host": "127.0.0.1",
+            "port": 8000,
+            "workers": 1,
+            "public_url": "http://localhost:8000",
+            "allowed_origins": (),
+            "access_token_lifetime": 3600,
+            "log_format": None,
+            "log_level": "INFO",
+        }
+
+    def test_cannot_be_changed(self) -> None:
+        with pytest.raises(ValueError, match="frozen"):
+            Settings().port = 1
+
+
+class TestEnvExample:
+    """The file `.env.example`."""
+
+    def test_says_every_setting_and_its_default(self) -> None:
+        lines = (ROOT / ".env.example").read_text().splitlines()
+        said = dict(line[1:].split("=", 1) for line in lines if re.match(r"#[A-Z_]+=", line))
+        assert said == {name.upper(): default(value) for name, value in Settings().model_dump().items()}
+
+    def test_says_what_each_means(self) -> None:
+        for paragraph in (ROOT / ".env.example").read_text().strip().split("\n\n"):
+            meaning, *rest = paragraph.splitlines()
+            assert re.match(r"# \S.*\S$", meaning), paragraph
+            assert all(line.startswith("#") for line in rest), paragraph
+
+    def test_as_it_is_changes_nothing(self, tmp_path: Path) -> None:
+        before = load_settings()
+        text = (ROOT / ".env.example").read_text()
+        (tmp_path / ".env").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
+        assert load_settings() == before
+
+
+def default(value: object) -> str:
+    match value:
+        case None | ():
+            return ""
+        case SecretStr():
+            return value.get_secret_value()
+        case _:
+            return str(value)
+
+
+class TestSources:
+    def test_the_environment_decides_before_the_file(self, programs: Programs) -> None:
+        (programs.folder / ".env").write_text("PORT=1234\nHOST=0.0.0.0\nSOMETHING_ELSE=1\n")
+        ran = programs.run("-c", READ_SETTINGS, env={"PORT": "4321", "DATABASE_URL": "sqlite://"})
+        assert (ran.status, ran.err) == (0, "")
+        assert '"host":"0.0.0.0","port":4321' in ran.out
+
+    def test_an_empty_value_means_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in Settings.model_fields:
+            monkeypatch.setenv(name.upper(), "")
+        assert load_settings() == Settings()
+
+    def test_everything_that_is_wrong_is_said_at_once_without_the_values(self, programs: Programs) -> None:
+        env = {
+            "PORT": "hunter2",
+            "WORKERS": "0",
+            "LOG_LEVEL": "hunter2",
+            "SECRET_KEY": "hunter2",
+            "DATABASE_URL": "hunter2",
+            "ACCESS_TOKEN_LIFETIME": "0",
+            "PUBLIC_URL": "hunter2",
+        }
+        ran = programs.run("main.py", env=env)
+        sentences = [
+            "The settings are wrong:",
+            f"- {NO_URL}",
+            "- SECRET_KEY: shorter than 32 bytes",
+            "- PORT: Input should be a valid integer, unable to parse string as an integer",
+            "- WORKERS: Input should be greater than or equal to 1",
+            "- PUBLIC_URL: not an http or https URL",
+            "- ACCESS_TOKEN_LIFETIME: Input should be greater than 0",
+            "- LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        ]
+        assert ran == Ran(1, "", "\n".join(sentences) + "\n")
+
+
+class TestDatabaseURL:
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [
+            ("sqlite://", "sqlite+aiosqlite://"),
+            ("sqlite:///./test.db", "sqlite+aiosqlite:///./test.db"),
+            ("sqlite+aiosqlite:////data/test.db", "sqlite+aiosqlite:////data/test.db"),
+            ("postgres://me:p%40ss@db/house", "postgresql+asyncpg://me:p%40ss@db/house"),
+            ("postgresql://me:p%40ss@db:5433/house", "postgresql+asyncpg://me:p%40ss@db:5433/house"),
+            ("postgresql+psycopg://db/house", "postgresql+asyncpg://db/house"),
+            ("postgresql+asyncpg://db/house", "postgresql+asyncpg://db/house"),
+            ("postgresql://db/house?sslmode=require", "postgresql+asyncpg://db/house?ssl=require"),
+        ],
+    )
+    def test_is_given_its_async_driver(self, given: str, meant: str) -> None:
+        settings = load_settings(database_url=given)
+        assert settings.database_url == meant
+        assert settings.database.render_as_string(hide_password=False) == meant
+
+    @pytest.mark.parametrize(
+        ("given", "embedded", "in_memory"),
+        [
+            ("sqlite://", True, True),
+            ("sqlite:///:memory:", True, True),
+            ("sqlite:///./test.db", True, False),
+            ("postgresql://db/house", False, False),
+        ],
+    )
+    def test_tells_what_kind_of_database_it_is(self, given: str, *, embedded: bool, in_memory: bool) -> None:
+        settings = load_settings(database_url=given)
+        assert (settings.embedded, settings.in_memory) == (embedded, in_memory)
+
+    @pytest.mark.parametrize(
+        ("given", "shown"),
+        [
+            (f"postgresql://me:{SECRET}@db/house", "postgresql+asyncpg://me:***@db/house"),
+            (f"postgresql://me@db/house?password={SECRET}", "postgresql+asyncpg://me@db/house"),
+        ],
+    )
+    def test_is_shown_without_its_password(self, given: str, shown: str) -> None:
+        assert load_settings(database_url=given).shown_database == shown
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            ("test.db", NO_URL),
+            (f"postgresql://me:a@{SECRET}:b/house", NO_URL),
+            (f"mysql://me:{SECRET}@db/house", "DATABASE_URL: mysql is not supported; use sqlite or postgresql"),
+            (f"oracle+oracledb://me:{SECRET}@db", "DATABASE_URL: oracle is not supported; use sqlite or postgresql"),
+        ],
+    )
+    def test_is_refused(self, given: str, sentence: str) -> None:
+        assert refusal(database_url=given) == [sentence]
+
+    def test_in_memory_is_one_process_alone(self) -> None:
+        reason = "each would have a database of its own in its memory; use one, or a file"
+        assert refusal(database_url="sqlite://", workers=2) == [f"WORKERS: {reason}"]
+
+
+class TestPublicURL:
+    def test_has_no_slash_at_its_end(self) -> None:
+        assert load_settings(public_url="https://example.com/house/").public_url == "https://example.com/house"
+
+    @pytest.mark.parametrize(
+        "given", ["example.com", "ftp://example.com", "https://", "https://example.com?a=b", "https://example.com#top"]
+    )
+    def test_is_refused(self, given: str) -> None:
+        assert refusal(public_url=given) == ["PUBLIC_URL: not an http or https URL"]
+
+
+class TestAllowedOrigins:
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [
+            ("https://a.example.com", ("https://a.example.com",)),
+            (" https://a.example.com , https://b.example.com,", ("https://a.example.com", "https://b.example.com")),
+            (" , ", ()),
+        ],
+    )
+    def test_are_separated_by_commas(self, monkeypatch: pytest.MonkeyPatch, given: str, meant: tuple[str, ...]) -> None:
+        monkeypatch.setenv("ALLOWED_ORIGINS", given)
+        assert load_settings().allowed_origins == meant
+
+
+class TestProduction:
+    def test_starts_with_a_secret_and_https(self) -> None:
+        assert load_settings(**PRODUCTION).environment == "production"
+
+    @pytest.mark.parametrize(
+        ("changes", "reasons"),
+        [
+            ({"secret_key": ""}, "SECRET_KEY: missing"),
+            (
+                {"secret_key": "abc" * 20},
+                "SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one",
+            ),
+            ({"public_url": "http://example.com"}, "PUBLIC_URL: not https"),
+            ({"secret_key": "", "public_url": "http://example.com"}, "SECRET_KEY: missing; PUBLIC_URL: not https"),
+        ],
+    )
+    def test_says_everything_that_is_not_fit(self, changes: dict[str, str], reasons: str) -> None:
+        assert refusal(**{**PRODUCTION, **changes}) == [f"not fit for production: {reasons}"]
+
+    def test_makes_no_secret_by_itself(self, tmp_path: Path) -> None:
+        load_settings(**PRODUCTION).key_for("access-token")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestSecretKey:
+    def test_gives_each_purpose_a_key_of_its_own(self) -> None:
+        settings = load_settings(secret_key=SECRET)
+        keys = {settings.key_for(purpose) for purpose in ("access-token", "verify", "reset-password")}
+        assert len(keys) == 3
+        assert all(re.fullmatch(r"[0-9a-f]{64}", key) for key in keys)
+        assert SECRET not in "".join(keys)
+        assert settings.key_for("verify") != load_settings(secret_key=SECRET[::-1]).key_for("verify")
+
+    def test_is_not_shown(self) -> None:
+        assert SECRET not in repr(load_settings(secret_key=SECRET))
+
+    def test_is_made_once_for_a_folder(self, programs: Programs) -> None:
+        started = [programs.start("-c", TWO_KEYS) for _ in range(4)]
+        said = {program.wait() for program in started}
+        said.add(programs.run("-c", TWO_KEYS))
+        # Those who started together and those who came later agree.
+        assert len(said) == 1
+        (ran,) = said
+        assert (ran.status, ran.err) == (0, "")
+        assert len(set(ran.out.split())) == 2
+        (file,) = programs.folder.iterdir()
+        assert file.name == ".secret-key"
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert len(file.read_text()) >= 32
+
+    def test_that_is_set_makes_no_file(self, programs: Programs) -> None:
+        assert programs.run("-c", TWO_KEYS, env={"SECRET_KEY": SECRET}).status == 0
+        assert list(programs.folder.iterdir()) == []
+
+    def test_that_was_emptied_is_refused(self, programs: Programs) -> None:
+        (programs.folder / ".secret-key").touch()
+        sentence = ".secret-key is shorter than 32 bytes: delete it to have a new one.\n"
+        assert programs.run("-c", TWO_KEYS) == Ran(1, "", sentence)

@@ -1,0 +1,226 @@
+"""The columns are the same in both dialects, and the database keeps their promises by itself."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, MetaData, Table, create_engine, insert, inspect, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+import fastapi_users_sqlmodel as library
+from fastapi_users_sqlmodel.engines import sync_url
+from tests.library.models import FORMS, Models, make_models
+
+
+@pytest.fixture
+def engine(url: str) -> Any:
+    engine = create_engine(sync_url(url))
+    yield engine
+    engine.dispose()
+
+
+def described(metadata: MetaData, engine: Engine) -> dict[str, Any]:
+    """Say what a migration tool would see of the tables."""
+    metadata.create_all(engine)
+    inspector = inspect(engine)
+    tables = {
+        name: {
+            "columns": {
+                column["name"]: (column["type"].compile(engine.dialect), column["nullable"], column["default"])
+                for column in inspector.get_columns(name)
+            },
+            "primary key": inspector.get_pk_constraint(name)["constrained_columns"],
+            "foreign keys": [
+                (key["constrained_columns"], key["referred_table"], key["referred_columns"], key["options"])
+                for key in inspector.get_foreign_keys(name)
+            ],
+            "unique": sorted(constraint["column_names"] for constraint in inspector.get_unique_constraints(name)),
+            "indexes": sorted(
+                (str(index["name"]), index["column_names"], bool(index["unique"]))
+                for index in inspector.get_indexes(name)
+            ),
+        }
+        for name in inspector.get_table_names()
+    }
+    metadata.drop_all(engine)
+    return tables
+
+
+@pytest.mark.parametrize("ids", ["uuid", "int"])
+def test_the_dialects_are_the_same_in_the_database(ids: str, database_url: str) -> None:
+    engine = create_engine(sync_url(database_url))
+    of_sqlalchemy, of_sqlmodel = (
+        described(make_models(f"{dialect}-{ids}").metadata, engine) for dialect in ("sqlalchemy", "sqlmodel")
+    )
+    engine.dispose()
+    assert sorted(of_sqlalchemy) == ["accesstoken", "oauth_account", "user"]
+    for name in of_sqlalchemy:
+        assert of_sqlalchemy[name] == of_sqlmodel[name]
+
+
+@pytest.mark.parametrize("form", FORMS)
+class TestDescription:
+    def table(self, form: str, name: str) -> Table:
+        return make_models(form).metadata.tables[name]
+
+    def test_lengths(self, form: str) -> None:
+        types = {
+            f"{name}.{column.name}": column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's
+            for name, table in make_models(form).metadata.tables.items()
+            for column in table.columns
+        }
+        assert {name: kind for name, kind in types.items() if kind.startswith(("VARCHAR", "TEXT"))} == {
+            "user.email": "VARCHAR(320)",
+            "user.email_canonical": "VARCHAR(512)",
+            "user.hashed_password": "VARCHAR(1024)",
+            "user.username": "VARCHAR(32)",
+            "oauth_account.oauth_name": "VARCHAR(100)",
+            "oauth_account.access_token": "TEXT",
+            "oauth_account.refresh_token": "TEXT",
+            "oauth_account.account_id": "VARCHAR(320)",
+            "oauth_account.account_email": "VARCHAR(320)",
+            "accesstoken.token": "VARCHAR(43)",
+        }
+
+    def test_what_may_be_null(self, form: str) -> None:
+        nullable = {
+            f"{name}.{column.name}"
+            for name, table in make_models(form).metadata.tables.items()
+            for column in table.columns
+            if column.nullable
+        }
+        assert nullable == {
+            "user.username",
+            "user.changed_at",
+            "oauth_account.expires_at",
+            "oauth_account.refresh_token",
+        }
+
+    def test_foreign_keys_are_indexed_and_go_with_the_user(self, form: str) -> None:
+        for name in ("oauth_account", "accesstoken"):
+            [key] = self.table(form, name).c.user_id.foreign_keys
+            assert (key.target_fullname, key.ondelete) == ("user.id", "CASCADE")
+            assert ["user_id"] in [index.columns.keys() for index in self.table(form, name).indexes]
+
+
+@pytest.fixture
+def user_columns(models: Models) -> dict[str, Any]:
+    """Return the columns that have no default in the database."""
+    key = models.unknown_ids[0]
+    return {
+        "id": key.hex if isinstance(key, uuid.UUID) else key,
+        "email": "Anna@example.com",
+        "email_canonical": "anna@example.com",
+        "hashed_password": "hash",
+    }
+
+
+class TestInTheDatabase:
+    """What holds for somebody who writes SQL."""
+
+    USER = text(
+        'INSERT INTO "user" (id, email, email_canonical, hashed_password)'
+        " VALUES (:id, :email, :email_canonical, :hashed_password)"
+    )
+    TOKEN = text("INSERT INTO accesstoken (token, user_id) VALUES ('token', :id)")
+
+    def test_server_defaults(self, engine: Engine, models: Models, user_columns: dict[str, Any]) -> None:
+        with engine.begin() as connection:
+            connection.execute(self.USER, user_columns)
+            connection.execute(self.TOKEN, user_columns)
+        with Session(engine) as session:
+            user = session.scalars(select(models.user)).one()
+            assert (user.is_active, user.is_superuser, user.is_verified) == (True, False, False)
+            token = session.scalars(select(models.access_token)).one()
+            assert abs(datetime.now(UTC) - token.created_at) < timedelta(minutes=1)
+            assert token.created_at.utcoffset() == timedelta()
+
+    def test_an_address_is_unique(self, engine: Engine, user_columns: dict[str, Any], models: Models) -> None:
+        other = uuid.uuid4().hex if isinstance(models.unknown_ids[0], uuid.UUID) else 8
+        with engine.connect() as connection:
+            connection.execute(self.USER, user_columns)
+            with pytest.raises(IntegrityError) as refused:
+                connection.execute(self.USER, user_columns | {"id": other, "email": "other spelling"})
+        assert library.unique_violation(refused.value, models.user.__table__) == {"email_canonical"}
+
+    def test_an_account_at_a_provider_is_unique(
+        self, engine: Engine, user_columns: dict[str, Any], models: Models
+    ) -> None:
+        with Session(engine) as session:
+            session.execute(self.USER, user_columns)
+            account = {"access_token": "x", "account_email": "x", "user_id": models.unknown_ids[0]}
+            session.add(models.oauth_account(oauth_name="google", account_id="7", **account))
+            session.add(models.oauth_account(oauth_name="google", account_id="8", **account))
+            session.add(models.oauth_account(oauth_name="github", account_id="7", **account))
+            session.flush()
+            session.add(models.oauth_account(oauth_name="google", account_id="7", **account))
+            with pytest.raises(IntegrityError) as refused:
+                session.flush()
+        columns = library.unique_violation(refused.value, models.oauth_account.__table__)
+        assert columns == {"oauth_name", "account_id"}
+
+
+class TestEmailCanonical:
+    """It follows the e-mail, whoever writes it."""
+
+    @pytest.fixture
+    def session(self, engine: Engine) -> Any:
+        with Session(engine) as session:
+            yield session
+
+    def stored(self, session: Session, models: Models) -> tuple[str, str]:
+        session.flush()
+        user = models.user.__table__.c
+        return tuple(session.execute(select(user.email, user.email_canonical)).one())
+
+    def test_in_the_constructor(self, models: Models) -> None:
+        user = models.user(email=" Anna@Example.com ", hashed_password="hash")
+        assert (user.email, user.email_canonical) == ("Anna@Example.com", "anna@example.com")
+
+    def test_in_the_constructor_against_a_wrong_one(self, models: Models) -> None:
+        for names in (("email_canonical", "email"), ("email", "email_canonical")):
+            given = {"email": "Anna@example.com", "email_canonical": "somebody@example.com"}
+            user = models.user(hashed_password="hash", **{name: given[name] for name in names})
+            assert (user.email, user.email_canonical) == ("Anna@example.com", "anna@example.com")
+
+    def test_when_the_e_mail_is_assigned(self, models: Models, session: Session) -> None:
+        user = models.user(email="anna@example.com", hashed_password="hash")
+        session.add(user)
+        assert self.stored(session, models) == ("anna@example.com", "anna@example.com")
+        user.email = "Jo\u0308rg@Bücher.example.com"
+        assert self.stored(session, models) == ("Jörg@Bücher.example.com", "jörg@xn--bcher-kva.example.com")
+
+    def test_when_it_is_assigned_itself(self, models: Models) -> None:
+        user = models.user(email="anna@example.com", hashed_password="hash")
+        user.email_canonical = "somebody@example.com"
+        assert user.email_canonical == "anna@example.com"
+
+    def test_in_a_core_insert(self, models: Models, session: Session) -> None:
+        new = {"email": "Anna@Example.com", "hashed_password": "hash"}
+        session.execute(models.user.__table__.insert().values(new))
+        assert self.stored(session, models) == ("Anna@Example.com", "anna@example.com")
+
+    def test_in_an_orm_insert_of_many(self, models: Models, session: Session) -> None:
+        new = [{"email": f"Anna{n}@Example.com", "hashed_password": "hash"} for n in range(3)]
+        session.execute(insert(models.user), new)
+        found = session.scalars(select(models.user.email_canonical).order_by(models.user.email)).all()
+        assert found == ["anna0@example.com", "anna1@example.com", "anna2@example.com"]
+
+    def test_null_is_the_database_s_to_refuse(self, models: Models, session: Session) -> None:
+        with pytest.raises(IntegrityError):
+            session.execute(models.user.__table__.insert().values(email=None, email_canonical="x", hashed_password="x"))
+        session.rollback()
+        session.add(models.user(email=None, hashed_password="hash"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+
+
+def test_the_names_of_the_earlier_adapter_are_the_same_classes() -> None:
+    assert library.SQLModelUserDatabaseAsync is library.SQLAlchemyUserDatabase
+    assert library.SQLModelAccessTokenDatabaseAsync is library.SQLAlchemyAccessTokenDatabase
+    assert library.SQLModelBaseUserDB is library.SQLModelBaseUserTableUUID
+    assert library.SQLModelBaseOAuthAccount is library.SQLModelBaseOAuthAccountTableUUID
+    assert library.SQLModelBaseAccessToken is library.SQLModelBaseAccessTokenTableUUID
