@@ -29,7 +29,9 @@ IDLE_SECONDS_BEFORE_PING = 5
 SECONDS_TO_WAIT = 3
 
 # The classes of SQLSTATE (PostgreSQL, appendix A) that say "not now", such as a lock or a statement that took too long.
-PASSING = frozenset({"08", "40", "53", "55", "57"})
+PASSING = ("08", "40", "53", "55", "57")
+# A table or a column is missing: the schema is behind, which `/health/ready` says as well.
+BEHIND = ("42P01", "42703")
 
 POSTGRESQL_SETTINGS = {
     "statement_timeout": "5s",
@@ -92,11 +94,11 @@ async def _connect(*arguments: Any, **options: Any) -> Any:
 
 
 def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
-    """Say as psycopg does what will pass; to asyncpg's dialect all but a few errors are of no kind at all."""
+    """Say it as SQLite and psycopg do if it will pass: asyncpg's dialect has no kind for all but a few errors."""
     error = context.sqlalchemy_exception
     if not isinstance(error, DBAPIError) or error.orig is None:
         return None
-    if (getattr(error.orig, "sqlstate", None) or "")[:2] not in PASSING:
+    if not (getattr(error.orig, "sqlstate", None) or "").startswith(PASSING + BEHIND):
         return None
     return OperationalError(
         error.statement,

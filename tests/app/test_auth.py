@@ -305,6 +305,7 @@ class TestLogin:
         response = await client.post("/auth/jwt/login", data=form("owner@example.com"))
         token = response.json()["access_token"]
         assert said(response) == (200, {"access_token": token, "token_type": "bearer"})
+        assert response.headers["Cache-Control"] == "no-store"
         claims = jwt.decode(token, options={"verify_signature": False})
         assert claims.keys() == {"sub", "aud", "exp"}
         assert claims["sub"] == str(owner.id)

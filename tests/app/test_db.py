@@ -434,6 +434,8 @@ class TestServiceUnderStress:
         server = start_server(programs, *arguments, database_url=database_url, until="/health/live")
         ready = httpx2.get(f"{server.url}/health/ready")
         assert (ready.status_code, ready.json()) == (503, SERVICE_UNAVAILABLE)
+        posts = httpx2.get(f"{server.url}/posts")
+        assert (posts.status_code, posts.json(), posts.headers["Retry-After"]) == (503, SERVICE_UNAVAILABLE, "1")
 
 
 @own_server

@@ -1,7 +1,5 @@
 """/items: one's own things, all things for superusers."""
 
-# ruff: noqa: PLR0917  # Fixtures are arguments.
-
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +58,9 @@ NOT_A_PRICE = [
     '"-0.01"',
     "1.001",
     '"1.001"',
+    '"1.500"',
+    '"1_000"',
+    '"\uff11"',
     '"0.00000000000000000000000000000000000000000000000001"',
     '"1.00000000000000000000000000000000000000000000000001"',
     "0.30000000000000004",

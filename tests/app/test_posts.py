@@ -1,7 +1,5 @@
 """/posts: what people wrote, for anyone to read."""
 
-# ruff: noqa: PLR0917  # Fixtures are arguments.
-
 from typing import Any
 
 import httpx2

@@ -1,7 +1,5 @@
 """/user-groups: groups of users, and who is in them."""
 
-# ruff: noqa: PLR0917  # Fixtures are arguments.
-
 from typing import Any
 
 import httpx2

@@ -1,7 +1,5 @@
 """/users: oneself, and everybody for superusers."""
 
-# ruff: noqa: PLR0917  # Fixtures are arguments.
-
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -532,6 +530,20 @@ class TestPutOneself:
         await session.refresh(owner)
         assert said(response) == (200, user_read(owner))
         assert (owner.name, owner.username) == ("New", "owner")
+
+    async def test_a_superuser_with_the_current_password(
+        self, as_user: AsUser, session: AsyncSession, superuser: User
+    ) -> None:
+        """What `PATCH /users/me` takes, they take too; without it they are a superuser like any other."""
+        client = await as_user(superuser)
+        before = superuser.hashed_password
+        body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+        response = await client.put(f"/users/{superuser.id}", json=body)
+        await session.refresh(superuser)
+        assert said(response) == (200, user_read(superuser))
+        assert superuser.hashed_password != before
+        response = await client.put(f"/users/{superuser.id}", json={"password": NEW_PASSWORD})
+        assert problems(response) == (422, [("extra_forbidden", ["body", "password"])])
 
 
 class TestPutSomebodyElse:

@@ -145,7 +145,7 @@ class TestDatabaseFixtures:
             "-p",
             "no:cacheprovider",
         ]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert "2 passed" in ended.stdout, ended.stdout
 

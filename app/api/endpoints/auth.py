@@ -61,6 +61,8 @@ async def login(
     if user is None or not user.is_active:
         raise LoginBadCredentials
     response = await auth_backend.login(strategy, user)
+    # RFC 6749, 5.1: a token stays in nobody's cache.
+    response.headers["Cache-Control"] = "no-store"
     await user_manager.on_after_login(user, request, response)
     return response
 

@@ -72,7 +72,8 @@ async def update_user(
 async def put_user(user_id: UserId, changes: UserReplace, viewer: CurrentUser, user_manager: UserManagerDep) -> User:
     """Change a user as a superuser, or oneself."""
     sent = changes.model_dump(exclude_unset=True)
-    if viewer.id == user_id and not viewer.is_superuser:
+    # Superusers are people too: with the current password they change what is their own.
+    if viewer.id == user_id and (not viewer.is_superuser or "current_password" in sent):
         return await user_manager.change_own(viewer, _only(UserUpdate, sent))
     # Whoever has no right to change this user learns that first, and not what the body should have been.
     allowed = _only(UserUpdateBySuperuser, sent) if viewer.is_superuser else {}
