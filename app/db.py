@@ -30,8 +30,8 @@ SECONDS_TO_WAIT = 3
 
 # The classes of SQLSTATE (PostgreSQL, appendix A) that say "not now", such as a lock or a statement that took too long.
 PASSING = ("08", "40", "53", "55", "57")
-# A table or a column is missing: the schema is behind, which `/health/ready` says as well.
-BEHIND = ("42P01", "42703")
+# A table is missing: nobody has migrated yet, as `/health/ready` says as well.
+NOT_MIGRATED = ("42P01",)
 
 POSTGRESQL_SETTINGS = {
     "statement_timeout": "5s",
@@ -98,7 +98,7 @@ def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
     error = context.sqlalchemy_exception
     if not isinstance(error, DBAPIError) or error.orig is None:
         return None
-    if not (getattr(error.orig, "sqlstate", None) or "").startswith(PASSING + BEHIND):
+    if not (getattr(error.orig, "sqlstate", None) or "").startswith(PASSING + NOT_MIGRATED):
         return None
     return OperationalError(
         error.statement,

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -159,35 +160,56 @@ class TestTheSyncStore:
 @pytest.mark.parametrize("form", ["sqlalchemy-uuid", "sqlmodel-int"], indirect=True)
 @pytest.mark.parametrize("kind", ["async"], indirect=True)
 class TestTheAsyncStore:
-    async def test_undoes_its_work_when_cancelled(self, models: Models, url: str, kind: str, stores: Stores) -> None:
-        async with open_stores(models, url, kind) as other:
-            await lock_the_address(other)
-            creating = asyncio.create_task(stores.users.create(new_user("anna@example.com")))
-            await asyncio.sleep(0.05)
-            creating.cancel()
-            await other.run(Session.rollback)
-            with pytest.raises(asyncio.CancelledError):
-                await creating
+    @pytest.fixture
+    async def locked(self, models: Models, url: str, kind: str) -> AsyncIterator[Stores]:
+        """Let everybody who creates the same user wait."""
+        async with open_stores(models, url, kind) as locked:
+            await locked.run(Session.begin)
+            await locked.users.create(new_user("anna@example.com"))
+            yield locked
+
+    @pytest.fixture
+    async def waits(self, stores: Stores) -> asyncio.Event:
+        """Be told when the store waits for the database, on a connection that is there already."""
+        waits = asyncio.Event()
+
+        def note(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if statement.startswith(("INSERT", "BEGIN IMMEDIATE")):
+                waits.set()
+
+        await stores.run(lambda session: session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}))
+        await stores.run(Session.rollback)
+        event.listen(stores.session.get_bind(), "before_cursor_execute", note)
+        return waits
+
+    async def test_undoes_its_work_when_cancelled(self, stores: Stores, locked: Stores, waits: asyncio.Event) -> None:
+        creating = asyncio.create_task(stores.users.create(new_user("anna@example.com")))
+        await waits.wait()
+        await asyncio.sleep(0.01)
+        creating.cancel()
+        await locked.run(Session.rollback)
+        with pytest.raises(asyncio.CancelledError):
+            await creating
         assert stores.emails() == []
         assert await stores.users.create(new_user("berta@example.com"))
 
     # Cancelled twice while it closes a connection, aiosqlite waits for ever; no store has a part in that.
     @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
     async def test_undoes_its_work_in_a_cancelled_scope(
-        self, models: Models, url: str, kind: str, stores: Stores
+        self, stores: Stores, locked: Stores, waits: asyncio.Event
     ) -> None:
-        async with open_stores(models, url, kind) as other:
-            await lock_the_address(other)
-            async with open_stores(models, url, kind) as cancelled:
-                with anyio.move_on_after(0.05) as scope:
-                    await cancelled.users.create(new_user("anna@example.com"))
-                assert scope.cancelled_caught
-                await other.run(Session.rollback)
+        async def create(scope: anyio.CancelScope) -> None:
+            with scope:
+                await stores.users.create(new_user("anna@example.com"))
+
+        scope = anyio.CancelScope()
+        creating = asyncio.create_task(create(scope))
+        await waits.wait()
+        await asyncio.sleep(0.01)
+        scope.cancel()
+        await creating
+        assert scope.cancelled_caught
+        await locked.run(Session.rollback)
+        await stores.run(Session.rollback)
         assert stores.emails() == []
         assert await stores.users.create(new_user("berta@example.com"))
-
-
-async def lock_the_address(stores: Stores) -> None:
-    """Let everybody who creates the same user wait."""
-    await stores.run(Session.begin)
-    await stores.users.create(new_user("anna@example.com"))
