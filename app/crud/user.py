@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlmodel import col
 
 from app.core.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -69,8 +69,8 @@ class Users(Collection):
     async def lock_to_administer(self, user_id: uuid.UUID, *, by: User) -> tuple[User, bool]:
         """Lock a user whom `by` is about to change or delete, and tell whether it is the last active superuser.
 
-        Every active superuser is locked first, always in the same order: two who would remove each other wait in line,
-        and the second one sees what the first did.
+        Every active superuser is locked with them, in one statement and in one order: two who would remove each other
+        wait in line, the second one sees what the first did, and nobody waits for somebody who waits for them.
 
         Raises:
             UserNotFound: There is no such user.
@@ -79,18 +79,21 @@ class Users(Collection):
         if not by.is_superuser:
             await self.get(user_id)
             raise Forbidden(by.id, user_id)
-        superusers = (
+        concerned = (
             select(User)
-            .where(col(User.is_superuser), col(User.is_active))
+            .where(or_(and_(col(User.is_superuser), col(User.is_active)), col(User.id) == user_id))
             .order_by(col(User.id))
             .with_for_update()
             .execution_options(populate_existing=True)
         )
-        result = await self.session.exec(superusers)  # type: ignore[call-overload]  # SQLAlchemy's select() as well
-        ids = {user.id for user in result.scalars()}
-        if by.id not in ids:
+        result = await self.session.exec(concerned)  # type: ignore[call-overload]  # SQLAlchemy's select() as well
+        users = {user.id: user for user in result.scalars()}
+        if user_id not in users:
+            raise UserNotFound(user_id)
+        superusers = {user.id for user in users.values() if user.is_superuser and user.is_active}
+        if by.id not in superusers:
             raise Forbidden(by.id, user_id)
-        return await self.lock(user_id), ids == {user_id}
+        return users[user_id], superusers == {user_id}
 
     async def update(self, user_id: uuid.UUID, changes: dict[str, Any], *, by: User) -> User:
         """Change a user as a superuser; a new e-mail is not verified, unless the same change says so.
