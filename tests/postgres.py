@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy import make_url
+
+# Such a test stops, breaks or locks the server: what TEST_POSTGRES_URL names is not ours to do that to.
+own_server = pytest.mark.skipif(
+    "TEST_POSTGRES_URL" in os.environ, reason="the server of TEST_POSTGRES_URL is not ours to stop"
+)
 
 STARTS_WITHIN = 60.0
 STOPS_WITHIN = 30.0

@@ -1,6 +1,5 @@
 """The tests' own PostgreSQL is a real one, and leaves nothing behind."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,10 +11,9 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import CreateDatabase
-from tests.postgres import postgres_database, postgres_server
+from tests.postgres import own_server, postgres_database, postgres_server
 
 ROOT = Path(__file__).parents[1]
-own_server = pytest.mark.skipif("TEST_POSTGRES_URL" in os.environ, reason="a server was given")
 
 
 def is_listening(url: str) -> bool:

@@ -31,6 +31,12 @@ with pytest.MonkeyPatch.context() as environment:
 BASE_URL = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
 
+
+def form(username: str, password: str = PASSWORD) -> dict[str, str]:
+    """Return the form that signs in."""
+    return {"username": username, "password": password}
+
+
 type GetSession = Callable[[HTTPConnection], AsyncIterator[AsyncSession]]
 
 

@@ -33,14 +33,12 @@ from app.users import auth_backend
 from fastapi_users_sqlmodel import testing
 from tests.app.databases import connected, migrated
 from tests.conftest import CreateDatabase
-from tests.postgres import postgres_server
+from tests.postgres import own_server, postgres_server
 from tests.programs import Programs
 from tests.server import Server, free_port, start_server
 
 PASSWORD = "correct horse battery staple"
 SERVICE_UNAVAILABLE = {"detail": "Service Unavailable"}
-
-own_server = pytest.mark.skipif("TEST_POSTGRES_URL" in os.environ, reason="a server was given")
 
 
 def settings_for(url: str) -> Settings:

@@ -2,10 +2,13 @@
 
 import logging
 
+import httpx2
 import pytest
 
 from app.core.settings import settings
 from app.mail import console, messages
+from tests.app.conftest import CreateUser, Letters
+from tests.app.shapes import problems, said
 
 LETTER = messages.reset_your_password("ann@example.com", "the-token")
 
@@ -33,3 +36,25 @@ class TestConsole:
             "a mail was not sent (Reset your password): there is no transport for production yet"
         ]
         assert "the-token" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("path", ["/auth/request-verify-token", "/auth/forgot-password"])
+class TestAskingForALetter:
+    """The answer is the same whether or not there is somebody to write to."""
+
+    async def test_no_email(self, client: httpx2.AsyncClient, path: str) -> None:
+        response = await client.post(path, json={"email": "anna"})
+        assert problems(response) == (422, [("value_error", ["body", "email"])])
+
+    async def test_nobody(self, client: httpx2.AsyncClient, letters: Letters, path: str) -> None:
+        response = await client.post(path, json={"email": "nobody@example.com"})
+        assert said(response) == (202, None)
+        assert letters() == []
+
+    async def test_somebody_deactivated(
+        self, client: httpx2.AsyncClient, create_user: CreateUser, letters: Letters, path: str
+    ) -> None:
+        await create_user("anna", is_active=False)
+        response = await client.post(path, json={"email": "anna@example.com"})
+        assert said(response) == (202, None)
+        assert letters() == []

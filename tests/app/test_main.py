@@ -1,7 +1,6 @@
 """The front door: `python main.py`, and what else serves the service."""
 
 import http.client
-import os
 import re
 import signal
 import socket
@@ -14,13 +13,12 @@ from sqlalchemy import make_url
 
 from tests.app.databases import connected, migrated
 from tests.conftest import CreateDatabase
+from tests.postgres import own_server
 from tests.programs import Programs, Ran
 from tests.server import free_port, start_server
 
 PASSWORD = "correct horse battery staple"
 SECRET = "nobody-may-read-this"
-
-own_server = pytest.mark.skipif("TEST_POSTGRES_URL" in os.environ, reason="a server was given")
 
 
 def sign_in(client: httpx2.Client, name: str, password: str = PASSWORD) -> httpx2.Response:

@@ -354,6 +354,21 @@ class TestListUsers:
             assert said(await who.get(f"/user-groups/{group.id}/users")) == (200, [])
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+class TestPutOrDeleteUser:
+    async def test_no_group(self, as_user: AsUser, superuser: User, stranger: User, method: str) -> None:
+        client = await as_user(superuser)
+        paths = {group_id: f"/user-groups/{group_id}/users/{stranger.id}" for group_id in UNKNOWN}
+        answers = {group_id: said(await client.request(method, path)) for group_id, path in paths.items()}
+        assert answers == dict.fromkeys(UNKNOWN, NOT_FOUND)
+
+    async def test_no_user(self, as_user: AsUser, superuser: User, private: UserGroup, method: str) -> None:
+        client = await as_user(superuser)
+        for user_id in (UNKNOWN_USER, "x", "1"):
+            response = await client.request(method, f"/user-groups/{private.id}/users/{user_id}")
+            assert said(response) == USER_NOT_FOUND
+
+
 class TestPutUser:
     async def test_nobody(self, client: httpx2.AsyncClient, public: UserGroup, stranger: User) -> None:
         for path in (f"{public.id}/users/{stranger.id}", "0/users/x", "x/users/x"):
@@ -372,18 +387,6 @@ class TestPutUser:
     async def test_member(self, as_user: AsUser, owner: User, stranger: User, private: UserGroup) -> None:
         response = await (await as_user(owner)).put(f"/user-groups/{private.id}/users/{stranger.id}")
         assert said(response) == (403, FORBIDDEN)
-
-    async def test_no_group(self, as_user: AsUser, superuser: User, stranger: User) -> None:
-        client = await as_user(superuser)
-        paths = {group_id: f"/user-groups/{group_id}/users/{stranger.id}" for group_id in UNKNOWN}
-        answers = {group_id: said(await client.put(path)) for group_id, path in paths.items()}
-        assert answers == dict.fromkeys(UNKNOWN, NOT_FOUND)
-
-    async def test_no_user(self, as_user: AsUser, superuser: User, private: UserGroup) -> None:
-        client = await as_user(superuser)
-        for user_id in (UNKNOWN_USER, "x", "1"):
-            response = await client.put(f"/user-groups/{private.id}/users/{user_id}")
-            assert said(response) == USER_NOT_FOUND
 
     async def test_somebody_without_a_group(
         self, as_user: AsUser, session: AsyncSession, superuser: User, stranger: User, private: UserGroup
@@ -425,18 +428,6 @@ class TestDeleteUser:
     async def test_member(self, as_user: AsUser, owner: User, private: UserGroup) -> None:
         response = await (await as_user(owner)).delete(f"/user-groups/{private.id}/users/{owner.id}")
         assert said(response) == (403, FORBIDDEN)
-
-    async def test_no_group(self, as_user: AsUser, superuser: User, stranger: User) -> None:
-        client = await as_user(superuser)
-        paths = {group_id: f"/user-groups/{group_id}/users/{stranger.id}" for group_id in UNKNOWN}
-        answers = {group_id: said(await client.delete(path)) for group_id, path in paths.items()}
-        assert answers == dict.fromkeys(UNKNOWN, NOT_FOUND)
-
-    async def test_no_user(self, as_user: AsUser, superuser: User, private: UserGroup) -> None:
-        client = await as_user(superuser)
-        for user_id in (UNKNOWN_USER, "x", "1"):
-            response = await client.delete(f"/user-groups/{private.id}/users/{user_id}")
-            assert said(response) == USER_NOT_FOUND
 
     async def test_who_is_not_in_it(
         self,

@@ -8,24 +8,13 @@ from sqlalchemy.orm import Session
 
 from tests.library.models import FORMS
 from tests.library.stores import Stores, delete_users, new_account, new_user
+from tests.spellings import SPELLINGS, TYPED
 
 # SQLAlchemy's own AsyncSession needs no word of its own from the stores, so two forms are enough for it.
 SETTINGS = [(form, kind) for form in FORMS for kind in ("async", "sync")]
 SETTINGS += [("sqlalchemy-uuid", "async-sqlalchemy"), ("sqlmodel-int", "async-sqlalchemy")]
 pytestmark = pytest.mark.parametrize(("form", "kind"), SETTINGS, indirect=True)
 
-# One address: cases, surrounding spaces, decomposed letters, a domain in Unicode and in IDNA.
-TYPED = "Jörg@Bücher.example.com"
-SPELLINGS = [
-    "Jörg@Bücher.example.com",
-    "jörg@bücher.example.com",
-    "JÖRG@BÜCHER.EXAMPLE.COM",
-    "Jo\u0308rg@Bu\u0308cher.example.com",
-    "  jörg@bücher.example.com\t\n",
-    "jörg@xn--bcher-kva.example.com",
-    "JÖRG@XN--BCHER-KVA.EXAMPLE.COM",
-    "jörg@bücher。example。com",
-]
 OTHERS = ["jorg@bücher.example.com", "jörg@bucher.example.com", "jörg@example.com", "jörg", "@", ""]
 GARBAGE = ["\0", "a\0b@example.com", "\ud800", "\ud800@example.com", "x" * 1_000_000, "x" * 1_000_000 + "@example.com"]
 
