@@ -4,6 +4,7 @@ import hmac
 import os
 import secrets
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -26,13 +27,22 @@ class Settings(BaseSettings):
 
     environment: Literal["development", "production"] = "development"
     database_url: str = "sqlite+aiosqlite:///./test.db"
+    redis_url: SecretStr | None = None
     secret_key: SecretStr = SecretStr("")
+    secret_key_previous: SecretStr = SecretStr("")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int = Field(default=1, ge=1)
     public_url: str = "http://localhost:8000"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = None
+    require_verified: bool = False
+    conceal_accounts: bool = False
     access_token_lifetime: int = Field(default=3600, gt=0)
+    throttling: bool = True
+    audit_retention_days: int = Field(default=400, gt=0)
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -56,12 +66,12 @@ class Settings(BaseSettings):
             raise ValueError("not an http or https URL")
         return value.rstrip("/")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
@@ -85,6 +95,12 @@ class Settings(BaseSettings):
             wrong.append("SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one")
         if not self.public_url.startswith("https://"):
             wrong.append("PUBLIC_URL: not https")
+        if not self.smtp_url:
+            wrong.append("SMTP_URL: missing, and a console is no way to send mail")
+        if not self.throttling:
+            wrong.append("THROTTLING: off")
+        elif self.workers > 1 and self.redis_url is None:
+            wrong.append("REDIS_URL: missing, and several workers would each have limits of their own")
         if wrong:
             raise ValueError("not fit for production: " + "; ".join(wrong))
         return self
@@ -111,8 +127,13 @@ class Settings(BaseSettings):
 
     def key_for(self, purpose: str) -> str:
         """Derive a key of 256 bits, as hexadecimal digits, that is good for one purpose only."""
-        secret = self.secret_key.get_secret_value() or _development_secret()
-        return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
+        return self.keys_for(purpose)[0]
+
+    def keys_for(self, purpose: str) -> tuple[str, ...]:
+        """Derive the keys of a purpose: the present one, and during a rotation the one before it."""
+        present = self.secret_key.get_secret_value() or _development_secret()
+        secrets = (present, *filter(None, [self.secret_key_previous.get_secret_value()]))
+        return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256").hex() for secret in secrets)
 
 
 @cache
