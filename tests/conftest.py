@@ -10,6 +10,7 @@ import pytest
 
 from tests.postgres import postgres_database, postgres_server
 from tests.programs import Programs, open_programs, preloaded_interpreter
+from tests.valkey import valkey_server
 
 
 class CreateDatabase(Protocol):
@@ -27,6 +28,12 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    with valkey_server() as url:
         yield url
 
 

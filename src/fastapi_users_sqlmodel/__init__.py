@@ -1,11 +1,19 @@
 """FastAPI Users, at home in SQLModel: every public name."""
 
+from fastapi_users import InvalidPasswordException, models
+from fastapi_users.manager import IntegerIDMixin, UUIDIDMixin
+
+from fastapi_users_sqlmodel import exceptions, schemas
+from fastapi_users_sqlmodel.audit import AuditEventKind, audit_events
 from fastapi_users_sqlmodel.bridge import NAMING_CONVENTION, rel, share_registry
 from fastapi_users_sqlmodel.checks import check_models, model_problems
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database.access_tokens import SQLAlchemyAccessTokenDatabase, SQLModelAccessTokenDatabase
 from fastapi_users_sqlmodel.database.users import SQLAlchemyUserDatabase, SQLModelUserDatabase
+from fastapi_users_sqlmodel.fastapi_users import FastAPIUsers
 from fastapi_users_sqlmodel.identity import canonical_email
+from fastapi_users_sqlmodel.manager import BaseUserManager, LetterKind
+from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, PasswordPolicy
 from fastapi_users_sqlmodel.tables.sqlalchemy import (
     SQLAlchemyBaseAccessTokenTable,
     SQLAlchemyBaseAccessTokenTableUUID,
@@ -22,6 +30,7 @@ from fastapi_users_sqlmodel.tables.sqlmodel import (
     SQLModelBaseUserTable,
     SQLModelBaseUserTableUUID,
 )
+from fastapi_users_sqlmodel.throttling import Throttle, ThrottleLimits
 
 # The names of the earlier SQLModel adapter, so that its users move by changing an import.
 SQLModelUserDatabaseAsync = SQLAlchemyUserDatabase
@@ -32,6 +41,15 @@ SQLModelBaseAccessToken = SQLModelBaseAccessTokenTableUUID
 
 __all__ = [
     "NAMING_CONVENTION",
+    "AuditEventKind",
+    "BaseUserManager",
+    "FastAPIUsers",
+    "IntegerIDMixin",
+    "InvalidPasswordException",
+    "LetterKind",
+    "PasswordHasher",
+    "PasswordHelper",
+    "PasswordPolicy",
     "SQLAlchemyAccessTokenDatabase",
     "SQLAlchemyBaseAccessTokenTable",
     "SQLAlchemyBaseAccessTokenTableUUID",
@@ -53,11 +71,18 @@ __all__ = [
     "SQLModelBaseUserTableUUID",
     "SQLModelUserDatabase",
     "SQLModelUserDatabaseAsync",
+    "Throttle",
+    "ThrottleLimits",
+    "UUIDIDMixin",
+    "audit_events",
     "canonical_email",
     "check_models",
+    "exceptions",
     "is_foreign_key_violation",
     "model_problems",
+    "models",
     "rel",
+    "schemas",
     "share_registry",
     "unique_violation",
 ]

@@ -1,5 +1,6 @@
 """Open a database: which driver a URL means, and SQLite so that it keeps what it was told."""
 
+import logging
 import sqlite3
 from typing import Any
 
@@ -57,13 +58,16 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
     Foreign keys are enforced; a transaction takes the write lock at once (`BEGIN IMMEDIATE`), because one that reads
     first and writes later fails when somebody else wrote meanwhile; who waits for the lock waits up to 5 s. Files are
     in WAL mode with `synchronous=NORMAL`: readers are never blocked, and a power cut loses no consistency, at worst the
-    last commits. Connections in AUTOCOMMIT take no lock.
+    last commits. Connections in AUTOCOMMIT take no lock. What `hide_parameters` keeps out of the log stays out of it.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if sync_engine.dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _on_connect)
         event.listen(sync_engine, "begin", _on_begin)
         event.listen(sync_engine, "reset", _on_reset)
+        if sync_engine.hide_parameters:
+            # At DEBUG, aiosqlite shows whatever a statement carries, such as the hash of a password.
+            logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -71,6 +71,11 @@ class PasswordHelper(password.PasswordHelper):
         return verified.is_right, self.hash(plain_password) if verified.needs_upgrade else None
 
     @cached_property
+    def hasher(self) -> "PasswordHasher":
+        """The hasher that all who use this helper share: its bounds are a process's, and not a request's."""
+        return PasswordHasher(self)
+
+    @cached_property
     def _nobodys_hash(self) -> str:
         return self.password_hash.hash(self.generate())
 

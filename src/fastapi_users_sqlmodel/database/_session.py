@@ -2,46 +2,68 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Concatenate
 
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, SessionTransactionOrigin
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+
+from fastapi_users_sqlmodel.database._transactions import (
+    Transactions,
+    begin_on_sqlite,
+    commit_and_keep,
+    is_plain,
+    loaded,
+    restore,
+)
+
+# Those who wait for a lock or a connection keep a thread each, and who has it needs one to go on: the event loop's own
+# few would all be theirs. So many are made as there are sessions at work at once, and they are used again.
+_threads = ThreadPoolExecutor(10_000, thread_name_prefix="session")
 
 # What the ORM says when somebody else has deleted the row: the second, when it had to look at it first.
 ROW_IS_GONE = (StaleDataError, ObjectDeletedError)
 
 
-class SessionStore:
+class SessionStore(Transactions):
     """A store on an `AsyncSession`: SQLModel's or SQLAlchemy's own."""
 
     session: AsyncSession
+
+    _waits_in_commit = True
 
     def _use(self, session: AsyncSession) -> None:
         if not isinstance(session, AsyncSession):
             raise TypeError(_wrong_session(self, wanted="AsyncSession", got=session))
         self.session = session
 
-    async def _run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in a greenlet."""
         return await self.session.run_sync(work, *args, **kwargs)
 
 
-class SyncSessionStore:
+class SyncSessionStore(Transactions):
     """The same work on a sync `Session`, in a thread: the event loop goes on meanwhile."""
 
     session: Session
+
+    _waits_in_commit = False
 
     def _use(self, session: Session) -> None:
         if not isinstance(session, Session):
             raise TypeError(_wrong_session(self, wanted="Session", got=session))
         self.session = session
 
-    async def _run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        running = asyncio.ensure_future(asyncio.to_thread(work, self.session, *args, **kwargs))
+    async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in a thread, to its end."""
+        in_context = partial(copy_context().run, work, self.session, *args, **kwargs)
+        running = asyncio.get_running_loop().run_in_executor(_threads, in_context)
         cancelled: asyncio.CancelledError | None = None
         while not running.done():
             # A cancelled request must not leave the session to two threads at once; anyio cancels again and again.
@@ -70,15 +92,15 @@ def writing(session: Session, row: object) -> Iterator[None]:
     """
     # Asked before begin_nested(), which changes the answer.
     root = session.get_transaction()
-    plain = root is None or (
-        root.origin is SessionTransactionOrigin.AUTOBEGIN and session.get_nested_transaction() is None
-    )
+    plain = is_plain(session)
     before: dict[str, Any] = {}
     begun: Connection | None = None
     try:
-        begun = _begin_on_sqlite(session, type(row))
+        # What is pending is the caller's, and belongs before our BEGIN.
+        session.flush()
+        begun = begin_on_sqlite(session, type(row))
         with session.begin_nested():
-            before = _loaded(row)
+            before = loaded(row)
             yield
     except BaseException as error:
         refused = isinstance(error, (IntegrityError, *ROW_IS_GONE))
@@ -90,45 +112,16 @@ def writing(session: Session, row: object) -> Iterator[None]:
             session.commit()
         elif root is None:
             session.rollback()
-        _restore(row, before)
+        restore(row, before)
         raise
     if plain:
         session.commit()
-
-
-def _begin_on_sqlite(session: Session, row_type: type[object]) -> Connection | None:
-    """Open a real transaction around the savepoint, and return the connection if there was none.
-
-    As it comes, the sqlite3 driver opens none for a SAVEPOINT, and releasing an outermost one commits, whatever the
-    caller decides later.
-    """
-    # What is pending is the caller's, and belongs before our BEGIN.
-    session.flush()
-    connection = session.connection(bind_arguments={"mapper": row_type})
-    if connection.dialect.name == "sqlite" and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # SQLAlchemy calls it Any or None
-        connection.exec_driver_sql("BEGIN")
-        return connection
-    return None
 
 
 def identity(row: object) -> Any:
     """Return the primary key without asking the database, where the row may be gone."""
     (key,) = inspect(row, raiseerr=True).identity or inspect(type(row)).primary_key_from_instance(row)
     return key
-
-
-def _loaded(row: object) -> dict[str, Any]:
-    state = inspect(row, raiseerr=True)
-    return {attribute.key: state.dict[attribute.key] for attribute in state.mapper.attrs if attribute.key in state.dict}
-
-
-def _restore(row: object, before: dict[str, Any]) -> None:
-    """Fill in what a rollback has expired; relationships too, which nobody could ask the database for outside."""
-    state = inspect(row, raiseerr=True)
-    if state.persistent:
-        for name, value in before.items():
-            if name not in state.dict:
-                set_committed_value(row, name, value)
 
 
 def reload(session: Session, row: object) -> None:
@@ -145,8 +138,4 @@ def loading(session: Session) -> Iterator[None]:
     began_here = not session.in_transaction()
     yield
     if began_here and session.in_transaction():
-        expires, session.expire_on_commit = session.expire_on_commit, False
-        try:
-            session.commit()
-        finally:
-            session.expire_on_commit = expires
+        commit_and_keep(session)

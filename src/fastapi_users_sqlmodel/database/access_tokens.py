@@ -18,13 +18,13 @@ from fastapi_users_sqlmodel.identity import is_storable
 class _AccessTokenStore(AccessTokenDatabase[AP], Generic[AP]):
     access_token_table: type[AP]
 
-    _run: Any
+    run: Any
 
     async def get_by_token(self, token: str, max_age: datetime | None = None) -> AP | None:
         """Get a single access token; `max_age` is the earliest creation time (aware) that still counts."""
         if not is_storable(token):
             return None
-        return cast("AP | None", await self._run(self._find, token, max_age))
+        return cast("AP | None", await self.run(self._find, token, max_age))
 
     async def create(self, create_dict: dict[str, Any]) -> AP:
         """Create an access token; commits on a plain session, flushes in an explicitly opened transaction.
@@ -32,15 +32,15 @@ class _AccessTokenStore(AccessTokenDatabase[AP], Generic[AP]):
         Raises:
             UserNotExists: The user was deleted meanwhile.
         """
-        return cast("AP", await self._run(self._save, self.access_token_table(**create_dict), {}))
+        return cast("AP", await self.run(self._save, self.access_token_table(**create_dict), {}))
 
     async def update(self, access_token: AP, update_dict: dict[str, Any]) -> AP:
         """Update an access token; commits on a plain session, flushes in an explicitly opened transaction."""
-        return cast("AP", await self._run(self._save, access_token, update_dict))
+        return cast("AP", await self.run(self._save, access_token, update_dict))
 
     async def delete(self, access_token: AP) -> None:
         """Delete an access token, or do nothing if somebody else did; commits on a plain session."""
-        await self._run(self._delete, access_token)
+        await self.run(self._delete, access_token)
 
     def _find(self, session: Session, token: str, max_age: datetime | None) -> AP | None:
         table: Any = self.access_token_table

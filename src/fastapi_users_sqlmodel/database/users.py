@@ -2,16 +2,16 @@
 
 from typing import Any, Generic, cast
 
-from fastapi_users.db import BaseUserDatabase
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from fastapi_users.models import ID, OAP, UP
-from sqlalchemy import BigInteger, Integer, SmallInteger, Table, inspect, select
+from sqlalchemy import Table, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.elements import ColumnElement
 
+from fastapi_users_sqlmodel.database._accounts import AccountStore, fits
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database._session import (
     ROW_IS_GONE,
@@ -22,55 +22,56 @@ from fastapi_users_sqlmodel.database._session import (
     reload,
     writing,
 )
+from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
 
 
-class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
+class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
     """Each operation is a coroutine that runs a sync body on the session; who runs it is the subclass's matter."""
 
     user_table: type[UP]
     oauth_account_table: type[Any] | None
 
-    _run: Any
-
     async def get(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user by id; an id that the column cannot hold is nobody's."""
-        return cast("UP | None", await self._run(self._find, _column(self.user_table, "id") == id, key=id))
+        return cast("UP | None", await self.run(self._find, _column(self.user_table, "id") == id, key=id))
 
     async def get_by_email(self, email: str) -> UP | None:
         """Get a single user by e-mail, in whatever spelling."""
         if len(email) > EMAIL_LENGTH or not is_storable(email):
             return None
         same = _column(self.user_table, "email_canonical") == canonical_email(email)
-        return cast("UP | None", await self._run(self._find, same))
+        return cast("UP | None", await self.run(self._find, same))
 
     async def get_by_oauth_account(self, oauth: str, account_id: str) -> UP | None:
         """Get a single user, with its OAuth accounts, by the account id at a provider."""
         if not (is_storable(oauth) and is_storable(account_id)):
             return None
-        return cast("UP | None", await self._run(self._find_by_account, oauth, account_id))
+        return cast("UP | None", await self.run(self._find_by_account, oauth, account_id))
 
     async def create(self, create_dict: dict[str, Any]) -> UP:
         """Create a user; commits on a plain session, flushes in an explicitly opened transaction.
 
         Raises:
             UserAlreadyExists: The address is taken, in whatever spelling; the database decides, so a race ends here.
+            UsernameAlreadyExists: The username is taken.
         """
-        return cast("UP", await self._run(self._create, create_dict))
+        return cast("UP", await self.run(self._create, create_dict))
 
     async def update(self, user: UP, update_dict: dict[str, Any]) -> UP:
         """Update a user; commits on a plain session, flushes in an explicitly opened transaction.
 
         Raises:
             UserAlreadyExists: The new address is taken.
+            UsernameAlreadyExists: The username is taken.
             UserNotExists: The user was deleted meanwhile.
         """
-        return cast("UP", await self._run(self._update, user, user, update_dict))
+        return cast("UP", await self.run(self._update, user, user, update_dict))
 
     async def delete(self, user: UP) -> None:
         """Delete a user, or do nothing if somebody else did; commits on a plain session."""
-        await self._run(self._delete, user)
+        await self.run(self._delete, user)
 
     # UP, not UOAP: by its bases UserOAuthProtocol is no protocol, and a checker would let no user pass for one.
     async def add_oauth_account(self, user: UP, create_dict: dict[str, Any]) -> UP:
@@ -80,7 +81,7 @@ class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
             UserAlreadyExists: The account at the provider belongs to a user already.
             UserNotExists: The user was deleted meanwhile.
         """
-        return cast("UP", await self._run(self._add_account, user, create_dict))
+        return cast("UP", await self.run(self._add_account, user, create_dict))
 
     async def update_oauth_account(self, user: UP, oauth_account: OAP, update_dict: dict[str, Any]) -> UP:
         """Update an OAuth account and load `user.oauth_accounts`; commits on a plain session.
@@ -89,10 +90,10 @@ class _UserStore(BaseUserDatabase[UP, ID], Generic[UP, ID]):
             UserAlreadyExists: The account at the provider belongs to a user already.
             UserNotExists: The user, and the account with it, was deleted meanwhile.
         """
-        return cast("UP", await self._run(self._update, user, oauth_account, update_dict))
+        return cast("UP", await self.run(self._update, user, oauth_account, update_dict))
 
     def _find(self, session: Session, condition: ColumnElement[bool], key: object = None) -> UP | None:
-        if isinstance(key, int) and not _fits(session, self.user_table, key):
+        if isinstance(key, int) and not fits(session, self.user_table, key):
             return None
         # unique(): a project may load its OAuth accounts with lazy="joined", as FastAPI Users' documentation does.
         return session.scalars(select(self.user_table).where(condition)).unique().one_or_none()
@@ -215,23 +216,12 @@ def _column(table: type[Any], name: str) -> Any:
     return getattr(table, name)
 
 
-def _fits(session: Session, table: type[Any], key: int) -> bool:
-    """Tell whether the integer is in the id column's range; a driver fails on one that is not."""
-    kind = inspect(table).local_table.c["id"].type
-    if session.get_bind(inspect(table)).dialect.name == "sqlite" or isinstance(kind, BigInteger):
-        bits = 64
-    elif isinstance(kind, SmallInteger):
-        bits = 16
-    else:
-        bits = 32 if isinstance(kind, Integer) else 64
-    limit: int = 2 ** (bits - 1)
-    return -limit <= key < limit
-
-
 def _raise_in_words_of_fastapi_users(error: IntegrityError, row_type: type[Any]) -> None:
     table = cast("Table", inspect(row_type).local_table)
     columns = unique_violation(error, table)
     if columns & {"email_canonical", "email"} or columns == {"oauth_name", "account_id"}:
         raise UserAlreadyExists from error
+    if columns == {"username"}:
+        raise UsernameAlreadyExists from error
     if is_foreign_key_violation(error):
         raise UserNotExists from error

@@ -1,0 +1,108 @@
+"""What the life of an account asks of the store of users, beside FastAPI Users' protocol."""
+
+from collections.abc import Callable
+from typing import Any, Concatenate, Generic, cast
+
+from fastapi_users.db import BaseUserDatabase
+from fastapi_users.models import ID, UP
+from sqlalchemy import BigInteger, Connection, Integer, SmallInteger, and_, inspect, or_, select, update
+from sqlalchemy.orm import Session
+
+from fastapi_users_sqlmodel.database._transactions import Transactions
+from fastapi_users_sqlmodel.identity import canonical_email, is_storable
+from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
+from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
+
+
+class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
+    """Users who are looked up to be changed, and the tables beside them."""
+
+    user_table: type[UP]
+
+    async def get_by_username(self, username: str) -> UP | None:
+        """Get a single user by the name that signs in, if there is a column `username`; it holds lower case."""
+        if len(username) > EMAIL_LENGTH or not is_storable(username) or not hasattr(self.user_table, "username"):
+            return None
+        return await self.run(self._read, _column(self.user_table, "username") == username.strip().lower())
+
+    async def lock(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
+        """Get a single user as of now, whom nobody else changes until this transaction ends."""
+        return await self.run(self._read, _column(self.user_table, "id") == id, lock=True)
+
+    async def lock_by_email(self, email: str) -> UP | None:
+        """Do the same by e-mail, in whatever spelling, whether or not there is such a user: one statement."""
+        # What no column holds is nobody's, and asked for all the same.
+        known = canonical_email(email) if len(email) <= EMAIL_LENGTH and is_storable(email) else ""
+        return await self.run(self._read, _column(self.user_table, "email_canonical") == known, lock=True)
+
+    async def lock_to_administer(self, id: ID) -> tuple[UP | None, set[ID]]:  # noqa: A002  # FastAPI Users' name
+        """Lock a user who is about to lose rights, and every active superuser; return the ids of these.
+
+        In one statement and in one order: two who would remove each other wait in line, the second one sees what the
+        first did, and nobody waits for somebody who waits for them.
+        """
+        return await self.run(self._lock_to_administer, id)
+
+    async def upgrade_hash(self, id: ID, known_hash: str, upgraded: str) -> bool:  # noqa: A002  # FastAPI Users' name
+        """Replace a hash by a stronger one of the same password, unless the password was changed meanwhile."""
+        async with self.transaction():
+            is_upgraded = await self.ask(_upgrade_hash, id, known_hash, upgraded)
+            # Whoever holds the user in this session knows the new one.
+            return is_upgraded and await self.lock(id) is not None
+
+    async def ask[**P, T](
+        self, work: Callable[Concatenate[Connection, AccountTables, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run what works on the connection and the tables beside the users, in the transaction that is under way."""
+
+        def on_connection(session: Session) -> T:
+            connection = session.connection(bind_arguments={"mapper": inspect(self.user_table)})
+            return work(connection, account_tables(self.user_table), *args, **kwargs)
+
+        return await self.run(on_connection)
+
+    def _read(self, session: Session, condition: Any, *, lock: bool = False) -> UP | None:
+        statement = select(self.user_table).where(condition)
+        if lock:
+            # Of the user alone: a project may join other tables to it, and an outer join cannot be locked.
+            statement = statement.with_for_update(of=self.user_table).execution_options(populate_existing=True)
+        return session.scalars(statement).unique().one_or_none()
+
+    def _lock_to_administer(self, session: Session, key: ID) -> tuple[UP | None, set[ID]]:
+        if isinstance(key, int) and not fits(session, self.user_table, key):
+            return None, set()
+        table = self.user_table
+        id_, is_superuser, is_active = (_column(table, name) for name in ("id", "is_superuser", "is_active"))
+        statement = (
+            select(table)
+            .where(or_(and_(is_superuser, is_active), id_ == key))
+            .order_by(id_)
+            .with_for_update(of=table)
+            .execution_options(populate_existing=True)
+        )
+        users = {user.id: user for user in session.scalars(statement).unique()}
+        return users.get(key), {user.id for user in users.values() if user.is_superuser and user.is_active}
+
+
+def fits(session: Session, table: type[Any], key: int) -> bool:
+    """Tell whether the integer is in the id column's range; a driver fails on one that is not."""
+    kind = inspect(table).local_table.c["id"].type
+    if session.get_bind(inspect(table)).dialect.name == "sqlite" or isinstance(kind, BigInteger):
+        bits = 64
+    elif isinstance(kind, SmallInteger):
+        bits = 16
+    else:
+        bits = 32 if isinstance(kind, Integer) else 64
+    limit: int = 2 ** (bits - 1)
+    return -limit <= key < limit
+
+
+def _upgrade_hash(connection: Connection, tables: AccountTables, id_: Any, known_hash: str, upgraded: str) -> bool:
+    users = tables.users
+    as_known = (users.c.id == id_, users.c.hashed_password == known_hash)
+    return connection.execute(update(users).where(*as_known).values(hashed_password=upgraded)).rowcount == 1
+
+
+def _column(table: type[Any], name: str) -> Any:
+    # The protocols say `str` where the class has an instrumented attribute.
+    return cast("Any", getattr(table, name))

@@ -1,0 +1,199 @@
+"""What every part of an account's life stands on: the settings, the hooks, and what several operations do alike."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, cast
+
+from fastapi import Request, Response
+from fastapi_users import manager, schemas
+from fastapi_users.exceptions import (
+    InvalidPasswordException,
+    UserNotExists,
+)
+from fastapi_users.models import ID, UP
+
+from fastapi_users_sqlmodel import audit, tokens
+from fastapi_users_sqlmodel.audit import AuditEventKind, Origin
+from fastapi_users_sqlmodel.database._accounts import AccountStore
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
+from fastapi_users_sqlmodel.identity import canonical_email
+from fastapi_users_sqlmodel.passwords import (
+    PasswordHasher,
+    PasswordHelper,
+    PasswordPolicy,
+)
+from fastapi_users_sqlmodel.tables._accounts import account_tables
+from fastapi_users_sqlmodel.throttling import Throttle, client_network
+from fastapi_users_sqlmodel.tokens import IssuedToken, Purpose
+
+FLAGS = ("is_active", "is_superuser", "is_verified")
+
+
+class LetterKind(StrEnum):
+    """What a person is written about; the first four bring a token."""
+
+    VERIFY = "verify"
+    RESET_PASSWORD = "reset_password"
+    CONFIRM_EMAIL = "confirm_email"
+    EMAIL_CHANGE_REQUESTED = "email_change_requested"
+    EMAIL_CHANGED = "email_changed"
+    PASSWORD_CHANGED = "password_changed"
+    ALREADY_REGISTERED = "already_registered"
+    EMAIL_TAKEN = "email_taken"
+
+
+class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
+    """What a subclass may set and do differently, and what the operations have in common."""
+
+    password_policy: ClassVar[PasswordPolicy] = PasswordPolicy()
+    # None: nothing is counted.
+    throttle: ClassVar[Throttle | None] = Throttle()
+    # Whether registering says the same for a free address and a taken one.
+    conceal_accounts: ClassVar[bool] = False
+
+    # What a person sets, beside e-mail and password, when registering and later; a superuser, for anybody.
+    registration_fields: ClassVar[frozenset[str]] = frozenset({"username", "name"})
+    own_fields: ClassVar[frozenset[str]] = frozenset({"username", "name"})
+    superuser_fields: ClassVar[frozenset[str]] = frozenset({"email", *FLAGS, "username", "name"})
+
+    change_email_token_lifetime_seconds: int = 3600
+    undo_change_email_token_lifetime_seconds: int = 7 * 24 * 3600
+
+    user_db: AccountStore[UP, ID]
+
+    def __init__(self, user_db: Any, password_helper: PasswordHelper | None = None) -> None:
+        if not isinstance(user_db, AccountStore):
+            kind = f"{type(user_db).__module__}.{type(user_db).__qualname__}"
+            raise TypeError(f"{type(self).__name__} works on a store of fastapi_users_sqlmodel, and was given a {kind}")
+        helper = password_helper or _default_password_helper
+        if not isinstance(helper, PasswordHelper):
+            raise TypeError(f"{type(self).__name__} works with a PasswordHelper of fastapi_users_sqlmodel.passwords")
+        super().__init__(cast("Any", user_db), helper)
+        self.password_hasher: PasswordHasher = helper.hasher
+
+    async def validate_password(self, password: str, user: schemas.BaseUserCreate | UP) -> None:
+        """Refuse what the policy refuses.
+
+        Raises:
+            InvalidPasswordException: With the reason.
+        """
+        username = getattr(user, "username", None)
+        if problem := self.password_policy.problem(password, email=user.email, username=username):
+            raise InvalidPasswordException(problem)
+
+    def _require_values(self, changes: Mapping[str, Any]) -> None:
+        """Refuse null where the column takes none: the schemas of FastAPI Users say null for what is not sent."""
+        columns = account_tables(self.user_db.user_table).users.c
+        missing = [name for name, value in changes.items() if value is None and name in columns]
+        if refused := sorted(name for name in missing if not columns[name].nullable):
+            raise FieldsNotAllowed(refused, "cannot be null")
+
+    async def release(self) -> None:
+        """Commit what was done and give the connection back, before slow work such as hashing.
+
+        On a plain session. A transaction that was opened explicitly stays, with its connection: who opens one for every
+        request, as a dependency, overrides this and commits it here.
+        """
+        await self.user_db.release()
+
+    async def apply(self, user: UP, changes: Mapping[str, Any]) -> UP:
+        """Write changes that are allowed, in the transaction.
+
+        Raises:
+            UserAlreadyExists: The address is taken.
+            UsernameAlreadyExists: The username is taken.
+        """
+        return await self.user_db.update(user, dict(changes))
+
+    async def queue_letter(
+        self, kind: LetterKind, to: str | None, *, user: UP | None, token: str | None = None
+    ) -> None:
+        """Put a letter where it leaves from, in the transaction: a row of an outbox; by default there is none.
+
+        Args:
+            kind: What it is about.
+            to: The address; None for a letter that nobody gets, which should take as long as one that leaves, so that
+                time does not tell who has an account.
+            user: Whom it is about; None likewise.
+            token: What it brings.
+        """
+
+    async def on_register(self, user: UP, request: Request | None = None) -> None:
+        """Do something in the transaction in which a user registers."""
+
+    async def on_failed_login(self, user: UP | None, request: Request | None = None) -> None:
+        """Do something in the transaction that records a failed login; `user` is None if the name is nobody's."""
+
+    async def on_change_password(self, user: UP, request: Request | None = None) -> None:
+        """Do something in the transaction in which a password is changed or reset."""
+
+    async def on_change_email(self, user: UP, previous_email: str, request: Request | None = None) -> None:
+        """Do something in the transaction in which an e-mail address is changed or given back."""
+
+    async def on_after_change_password(self, user: UP, request: Request | None = None) -> None:
+        """Do something after a user has changed the password."""
+
+    async def on_after_request_change_email(
+        self, user: UP, email: str, token: str | None, undo_token: str, request: Request | None = None
+    ) -> None:
+        """Do something after a user has asked for a new address.
+
+        Send `token` there, unless it is None: then the address is another account's; and `undo_token` to `user.email`.
+        """
+
+    async def on_after_change_email(self, user: UP, previous_email: str, request: Request | None = None) -> None:
+        """Do something after an e-mail address was changed or given back."""
+
+    async def on_after_login(self, user: UP, request: Request | None = None, response: Response | None = None) -> None:
+        """Do something after a user has signed in; what is set on the response is sent with it."""
+
+    async def _issue(self, purpose: Purpose, user_id: ID | None, email: str, lifetime: timedelta) -> str:
+        return await self.user_db.ask(tokens.issue, purpose, user_id, email=email, lifetime=lifetime)
+
+    async def _use(self, purpose: Purpose, token: str, refusal: Callable[[], Exception]) -> tuple[UP, IssuedToken]:
+        """Lock the user of a token, and use it up: in this order, as everybody does, so that nobody waits in a ring."""
+        issued = await self.user_db.ask(tokens.find, purpose, token)
+        user = await self.user_db.lock(issued.user_id) if issued is not None else None
+        if issued is None or user is None or not user.is_active:
+            raise refusal()
+        if not await self.user_db.ask(tokens.use, purpose, token):
+            raise refusal()
+        return user, issued
+
+    async def _lock_or_raise(self, user_id: ID) -> UP:
+        if (user := await self.user_db.lock(user_id)) is None:
+            raise UserNotExists
+        return user
+
+    async def _record(self, kind: AuditEventKind, request: Request | None, **event: Any) -> None:
+        await self.user_db.ask(audit.record, kind, Origin.of(request), **event)
+
+    async def _record_update(
+        self, user: UP, changes: Mapping[str, Any], request: Request | None, *, actor_id: Any = None
+    ) -> None:
+        # The address and the flags have kinds of their own.
+        if fields := sorted(changes.keys() - {"email", "hashed_password", *FLAGS}):
+            await self._record(
+                AuditEventKind.UPDATE, request, user_id=user.id, actor_id=actor_id, details={"fields": fields}
+            )
+
+    async def _require_mail_from(self, request: Request | None) -> None:
+        if self.throttle is not None and request is not None:
+            await self.throttle.require_mail_from(client_network(request))
+
+    async def _give_back_mail_from(self, request: Request | None) -> None:
+        if self.throttle is not None and request is not None:
+            await self.throttle.give_back_mail_from(client_network(request))
+
+    async def may_mail_to(self, email: str) -> bool:
+        """Count a mail to an address, unless that would be too many: then it must not be sent."""
+        return self.throttle is None or await self.throttle.may_mail_to(canonical_email(email))
+
+    async def _may_mail(self, email: str, request: Request | None) -> bool:
+        """Count a mail that somebody asks for: too many from a network are refused, too many to an address not sent."""
+        await self._require_mail_from(request)
+        return request is None or await self.may_mail_to(email)
+
+
+_default_password_helper = PasswordHelper()

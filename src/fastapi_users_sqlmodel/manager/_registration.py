@@ -1,0 +1,95 @@
+"""Register: one address, one account, whoever else comes at the same time."""
+
+from typing import Any, Generic
+
+from fastapi import Request
+from fastapi_users import schemas
+from fastapi_users.exceptions import (
+    UserAlreadyExists,
+)
+from fastapi_users.models import ID, UP
+
+from fastapi_users_sqlmodel import tokens
+from fastapi_users_sqlmodel.audit import AuditEventKind
+from fastapi_users_sqlmodel.exceptions import (
+    FieldsNotAllowed,
+    UsernameAlreadyExists,
+)
+from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind
+
+
+class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
+    """How an account begins."""
+
+    async def register(self, user_create: schemas.BaseUserCreate, request: Request | None = None) -> UP | None:
+        """Create a user who registers; None where accounts are concealed, whether the address was free or taken.
+
+        Raises: as `create`, and
+            TooManyRequests: Too many mails were asked for from this network.
+            UserAlreadyExists: The address is taken, and accounts are not concealed.
+        """
+        await self._require_mail_from(request)
+        try:
+            user = await self.create(user_create, safe=True, request=request)
+        except UserAlreadyExists:
+            if not self.conceal_accounts:
+                await self._give_back_mail_from(request)
+                raise
+            await self._tell_owner(user_create.email)
+            return None
+        except BaseException:
+            await self._give_back_mail_from(request)
+            raise
+        return None if self.conceal_accounts else user
+
+    async def create(
+        self,
+        user_create: schemas.BaseUserCreate,
+        safe: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+        request: Request | None = None,
+    ) -> UP:
+        """Create a user; the database decides whether the address and the username are free.
+
+        Raises:
+            FieldsNotAllowed: `safe`, and there is a field that is not in `registration_fields`.
+            UserAlreadyExists: The address is registered already, or somebody may claim it back.
+            UsernameAlreadyExists: The username is taken.
+            InvalidPasswordException: The password is refused.
+            HashingQueueFullError: Too many wait already.
+        """
+        # A project's schema may say by these methods what becomes of its fields.
+        make_values: Any = user_create.create_update_dict if safe else user_create.create_update_dict_superuser
+        values: dict[str, Any] = make_values()
+        password = values.pop("password")
+        if safe and (unknown := values.keys() - self.registration_fields - {"email"}):
+            raise FieldsNotAllowed(sorted(unknown))
+        await self.validate_password(password, user_create)
+        await self.release()
+        values["hashed_password"] = await self.password_hasher.hash(password)
+        async with self.user_db.transaction():
+            user = await self._insert(values)
+            if await self.user_db.ask(tokens.is_reserved, user.email):
+                raise UserAlreadyExists
+            await self._record(AuditEventKind.REGISTER, request, user_id=user.id, email=user.email)
+            await self.on_register(user, request)
+            self.user_db.after_commit(lambda: self.on_after_register(user, request))
+        return user
+
+    async def _insert(self, values: dict[str, Any]) -> UP:
+        try:
+            return await self.user_db.create(values)
+        except UserAlreadyExists:
+            # Both may be taken, and the database names one: who has no right to know about the address learns of the
+            # username, as for a free address.
+            username = values.get("username")
+            if username is not None and await self.user_db.get_by_username(username) is not None:
+                raise UsernameAlreadyExists from None
+            raise
+
+    async def _tell_owner(self, email: str) -> None:
+        owner = await self.user_db.get_by_email(email)
+        await self.release()
+        if owner is not None and owner.is_active and await self.may_mail_to(owner.email):
+            async with self.user_db.transaction():
+                await self.queue_letter(LetterKind.ALREADY_REGISTERED, owner.email, user=owner)
+        await self.release()

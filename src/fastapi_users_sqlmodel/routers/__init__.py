@@ -1,0 +1,1 @@
+"""FastAPI Users' routes, hardened; one file for each family."""

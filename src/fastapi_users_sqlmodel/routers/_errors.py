@@ -1,0 +1,107 @@
+"""Say a failure in FastAPI Users' dialect: a code under `detail`, documented on its route."""
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
+from fastapi_users.router.common import ErrorModel
+
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed, NotSuperuser
+from fastapi_users_sqlmodel.passwords import HashingQueueFullError
+from fastapi_users_sqlmodel.throttling import TooManyRequests
+
+# FastAPI Users' own codes are in its ErrorCode; these are those that it has no word for.
+REGISTER_USERNAME_ALREADY_EXISTS = "REGISTER_USERNAME_ALREADY_EXISTS"
+UPDATE_USER_USERNAME_ALREADY_EXISTS = "UPDATE_USER_USERNAME_ALREADY_EXISTS"
+CURRENT_PASSWORD_BAD = "CURRENT_PASSWORD_BAD"
+CONFIRM_EMAIL_BAD_TOKEN = "CONFIRM_EMAIL_BAD_TOKEN"
+UNDO_CHANGE_EMAIL_BAD_TOKEN = "UNDO_CHANGE_EMAIL_BAD_TOKEN"
+LAST_SUPERUSER = "LAST_SUPERUSER"
+
+_EXAMPLE_REASON = "Password should be at least 8 characters"
+_PASSWORD_CODES = ("REGISTER_INVALID_PASSWORD", "RESET_PASSWORD_INVALID_PASSWORD", "UPDATE_USER_INVALID_PASSWORD")
+
+
+class DiscreetRoute(APIRoute):
+    """A route that says what is wrong with a field, and never repeats the value: it may be a password."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, and leave only this of what it complains about."""
+        handle = super().get_route_handler()
+
+        async def handle_discreetly(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
+                raise RequestValidationError(problems) from None
+
+        return handle_discreetly
+
+
+@contextmanager
+def said(meanings: Mapping[type[FastAPIUsersException], str | int]) -> Iterator[None]:
+    """Translate what a manager raises into this route's words: a code, which is a 400, or a status alone.
+
+    What every route says alike needs no entry: 422 for a field, 403, 429 and 503.
+    """
+    try:
+        yield
+    except InvalidPasswordException as error:
+        detail = {"code": meanings[InvalidPasswordException], "reason": error.reason}
+        raise HTTPException(400, detail) from error
+    except FieldsNotAllowed as error:
+        problems = [{"type": "value_error", "loc": ("body", name), "msg": error.reason} for name in error.fields]
+        raise RequestValidationError(problems) from error
+    except NotSuperuser as error:
+        raise HTTPException(403) from error
+    except TooManyRequests as error:
+        raise HTTPException(429, headers={"Retry-After": str(error.retry_after_seconds)}) from error
+    except HashingQueueFullError as error:
+        raise HTTPException(503, headers={"Retry-After": str(error.retry_after_seconds)}) from error
+    except tuple(meanings) as error:
+        meaning = next(meanings[kind] for kind in type(error).__mro__ if kind in meanings)
+        if isinstance(meaning, int):
+            headers = {"WWW-Authenticate": "Bearer"} if meaning == HTTPStatus.UNAUTHORIZED else None
+            raise HTTPException(meaning, headers=headers) from error
+        status = HTTPStatus.CONFLICT if meaning == LAST_SUPERUSER else HTTPStatus.BAD_REQUEST
+        raise HTTPException(status, meaning) from error
+
+
+def responses(*codes: str, statuses: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
+    """Document the codes of a route, and statuses that say their standard phrase."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT):
+        same = [code for code in codes if (code == LAST_SUPERUSER) == (status == HTTPStatus.CONFLICT)]
+        if same:
+            examples = {
+                code: {"summary": code.replace("_", " ").capitalize(), "value": _example(code)} for code in same
+            }
+            documented[int(status)] = {
+                "model": ErrorModel,
+                "description": status.phrase,
+                "content": {"application/json": {"examples": examples}},
+            }
+    for number in statuses:
+        phrase = HTTPStatus(number).phrase
+        documented[number] = {
+            "model": ErrorModel,
+            "description": phrase,
+            "content": {"application/json": {"example": {"detail": phrase}}},
+            **_headers(number),
+        }
+    return documented
+
+
+def _example(code: str) -> dict[str, Any]:
+    return {"detail": {"code": code, "reason": _EXAMPLE_REASON} if code in _PASSWORD_CODES else code}
+
+
+def _headers(status: int) -> dict[str, Any]:
+    name = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}.get(status)
+    return {"headers": {name: {"required": True, "schema": {"type": "string"}}}} if name else {}

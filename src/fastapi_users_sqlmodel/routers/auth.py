@@ -1,0 +1,87 @@
+"""Sign in and out."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import OAuth2PasswordRequestForm
+from fastapi_users.authentication import AuthenticationBackend, Authenticator, Strategy
+from fastapi_users.exceptions import UserNotExists
+from fastapi_users.models import ID, UP
+from fastapi_users.router.common import ErrorCode
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+
+from fastapi_users_sqlmodel.exceptions import UserNotVerified
+from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers._errors import DiscreetRoute, responses, said
+
+
+def get_login_router(
+    backend: AuthenticationBackend[UP, ID],
+    get_user_manager: Any,
+    requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+) -> APIRouter:
+    """Make the route that signs in; `requires_verification` refuses whoever has not verified the address."""
+    router = APIRouter(route_class=DiscreetRoute)
+    codes = [ErrorCode.LOGIN_BAD_CREDENTIALS]
+    if requires_verification:
+        codes.append(ErrorCode.LOGIN_USER_NOT_VERIFIED)
+
+    @router.post(
+        "/login",
+        name=f"auth:{backend.name}.login",
+        responses={**responses(*codes, statuses=(429, 503)), **backend.transport.get_openapi_login_responses_success()},
+    )
+    async def login(
+        request: Request,
+        credentials: OAuth2PasswordRequestForm = Depends(),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        strategy: Strategy[UP, ID] = Depends(backend.get_strategy),
+    ) -> Response:
+        """Sign in with an e-mail address or a username."""
+        with said({UserNotVerified: ErrorCode.LOGIN_USER_NOT_VERIFIED}):
+            signed_in = await user_manager.sign_in(credentials, request, requires_verification=requires_verification)
+        if signed_in is None:
+            raise HTTPException(400, ErrorCode.LOGIN_BAD_CREDENTIALS)
+        with said({UserNotExists: ErrorCode.LOGIN_BAD_CREDENTIALS}):
+            # Deleted meanwhile.
+            response = await backend.login(strategy, signed_in.user)
+        # RFC 6749, 5.1: a token stays in nobody's cache.
+        response.headers["Cache-Control"] = "no-store"
+        await user_manager.release()
+        await user_manager.on_after_login(signed_in.user, request, response)
+        if signed_in.after_response is not None:
+            response.background = BackgroundTask(signed_in.after_response)
+        return response
+
+    return router
+
+
+def get_auth_router(
+    backend: AuthenticationBackend[UP, ID],
+    get_user_manager: Any,
+    authenticator: Authenticator[UP, ID],
+    requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+) -> APIRouter:
+    """Make the routes that sign in and out."""
+    router = get_login_router(backend, get_user_manager, requires_verification)
+    get_current_user_token = authenticator.current_user_token(active=True, verified=requires_verification)
+
+    @router.post(
+        "/logout",
+        name=f"auth:{backend.name}.logout",
+        responses={**responses(statuses=(401,)), **backend.transport.get_openapi_logout_responses_success()},
+    )
+    async def logout(
+        request: Request,
+        user_token: tuple[UP, str] = Depends(get_current_user_token),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        strategy: Strategy[UP, ID] = Depends(backend.get_strategy),
+    ) -> Response:
+        """Sign out, as far as the strategy can."""
+        user, token = user_token
+        response = await backend.logout(strategy, user, token)
+        await user_manager.record_logout(user, request)
+        return response
+
+    return router

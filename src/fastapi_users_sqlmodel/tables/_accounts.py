@@ -1,0 +1,91 @@
+"""The tables that stand beside every table of users: tokens sent by mail, and the audit trail."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, event, false, func
+from sqlalchemy.orm import Mapper
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from fastapi_users_sqlmodel.tables._columns import EMAIL_CANONICAL_LENGTH, EMAIL_LENGTH, EmailColumns
+
+_KEY = "fastapi_users_sqlmodel"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTables:
+    """What belongs to one table of users."""
+
+    users: Table
+    tokens: Table
+    audit_events: Table
+
+
+def account_tables(user_table: type[Any]) -> AccountTables:
+    """Return the tables beside this one, which are in its metadata since the class was mapped."""
+    tables: AccountTables = user_table.__table__.info[_KEY]
+    return tables
+
+
+@event.listens_for(EmailColumns, "after_mapper_constructed", propagate=True)
+def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
+    """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
+    users = mapper.local_table
+    if mapper.inherits is None and isinstance(users, Table) and _KEY not in users.info:
+        users.info[_KEY] = AccountTables(users, _tokens(users), _audit_events(users))
+
+
+def _tokens(users: Table) -> Table:
+    user_id = Column("user_id", users.c.id.type, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=True)
+    canonical = Column("email_canonical", String(EMAIL_CANONICAL_LENGTH), nullable=False, index=True)
+    expires_at: Column[datetime] = Column("expires_at", UTCDateTime(), nullable=False, index=True)
+    name = f"{users.name}_token"
+    return Table(
+        name,
+        users.metadata,
+        Column("hash", String(64), primary_key=True),
+        Column("purpose", String(32), nullable=False),
+        user_id,
+        Column("email", String(EMAIL_LENGTH), nullable=False),
+        canonical,
+        _created_at(),
+        expires_at,
+        Index(f"ix_{name}_user_id_purpose", user_id, "purpose"),
+        schema=users.schema,
+    )
+
+
+def _audit_events(users: Table) -> Table:
+    # No foreign key: an event outlives its user.
+    user_id = Column("user_id", users.c.id.type, nullable=True)
+    kind = Column("kind", String(32), nullable=False)
+    network = Column("network", String(64), nullable=True)
+    # SQLite counts up an INTEGER alone.
+    number = Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    name = f"{users.name}_audit_event"
+    return Table(
+        name,
+        users.metadata,
+        number,
+        kind,
+        user_id,
+        Column("actor_id", users.c.id.type, nullable=True, index=True),
+        Column("email", String(EMAIL_LENGTH), nullable=True),
+        network,
+        Column("request_id", String(64), nullable=True),
+        Column("details", JSON(none_as_null=True), nullable=True),
+        Column("is_erased", Boolean(), nullable=False, default=False, server_default=false()),
+        _created_at(),
+        Index(f"ix_{name}_user_id_id", user_id, number),
+        Index(f"ix_{name}_kind_id", kind, number),
+        # Whether somebody has signed in from a network before.
+        Index(f"ix_{name}_user_id_network", user_id, network),
+        schema=users.schema,
+    )
+
+
+def _created_at() -> Column[datetime]:
+    return Column(
+        "created_at", UTCDateTime(), nullable=False, default=lambda: datetime.now(UTC), server_default=func.now()
+    )
