@@ -8,23 +8,30 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import db
 from app.api.errors import add_exception_handlers
-from app.api.middleware import BodyLimits, RequestID, TrailingSlash
+from app.api.middleware import BodyLimits, RequestID, TrailingSlash, TrustedProxies
 from app.api.router import router
 from app.core.logging import configure_logging
 from app.core.settings import settings
 from app.models import Base
+from app.services.dispatcher import Dispatcher, transport_of_settings
+from app.services.purge import purging
+from app.users import UserManager
 from fastapi_users_sqlmodel import check_models
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """Start and end with the process: check the models, make an in-memory database, close the connections."""
+    """Start and end with the process: check the models, make an in-memory database, send mail, close what is open."""
     configure_logging(settings)
     check_models(Base)
     if settings.in_memory:
         async with db.engine.connect() as connection:
             await connection.run_sync(db.upgrade)
-    yield
+    dispatcher = Dispatcher(transport_of_settings(), writing=db.async_session_maker, reading=db.read_session_maker)
+    async with dispatcher.running(), purging(db.async_session_maker):
+        yield
+    if UserManager.throttle is not None:
+        await UserManager.throttle.close()
     await db.engine.dispose()
 
 
@@ -51,3 +58,5 @@ app.add_middleware(
     expose_headers=["Link", "Retry-After", "X-Request-ID"],
 )
 app.add_middleware(RequestID)
+if settings.trusted_proxies:
+    app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)

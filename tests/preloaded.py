@@ -32,18 +32,24 @@ class Request(TypedDict):
 
 
 def _import_the_world() -> None:
+    import aiosmtplib
     import aiosqlite
     import alembic.command
     import alembic.config
     import asyncpg  # type: ignore[import-untyped]  # it has no stubs
+    import cryptography.fernet
+    import css_inline
     import email_validator
     import fastapi
     import fastapi_users.authentication
     import httptools
+    import jinja2
+    import limits
     import psycopg
     import pwdlib.hashers.argon2
     import pwdlib.hashers.bcrypt
     import pydantic_settings
+    import redis
     import rich.status
     import sqlalchemy.dialects.postgresql.asyncpg
     import sqlalchemy.dialects.postgresql.psycopg

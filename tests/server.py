@@ -54,7 +54,12 @@ def start_server(
         until: The path that is waited for.
     """
     port = free_port()
-    given = {"PORT": str(port), **({"DATABASE_URL": database_url} if database_url else {}), **(env or {})}
+    given = {
+        "PORT": str(port),
+        "THROTTLING": "off",
+        **({"DATABASE_URL": database_url} if database_url else {}),
+        **(env or {}),
+    }
     words = [word.format(port=port) for word in arguments or ("main.py",)]
     program = programs.start(*words, env=given, folder=folder, fresh=fresh)
     program.until(lambda: status_of(port, until) == HTTPStatus.OK or None)

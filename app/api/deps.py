@@ -6,11 +6,10 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Depends, Path, Query, Request, Response
-from fastapi.security import OAuth2PasswordRequestForm
-from fastapi_users.authentication import JWTStrategy
 from pydantic import BeforeValidator, WithJsonSchema
 
 from app.core.errors import Forbidden, InvalidField
+from app.crud.audit_event import AuditEvents
 from app.crud.base import Page, Rows
 from app.crud.item import Items
 from app.crud.post import Posts
@@ -23,17 +22,15 @@ from app.users import (
     UserManager,
     current_active_user,
     current_user_if_any,
-    get_jwt_strategy,
     get_user_manager,
 )
 
 __all__ = [
+    "AuditEventsDep",
     "CurrentSuperuser",
     "CurrentUser",
     "Id",
     "ItemsDep",
-    "JWTStrategyDep",
-    "LoginForm",
     "PagerDep",
     "PostsDep",
     "RequestDep",
@@ -48,8 +45,6 @@ __all__ = [
 CurrentUser = Annotated[User, Depends(current_active_user)]
 Viewer = Annotated[User | None, Depends(current_user_if_any)]
 UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
-JWTStrategyDep = Annotated[JWTStrategy[User, uuid.UUID], Depends(get_jwt_strategy)]
-LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
 RequestDep = Request
 
 
@@ -78,10 +73,15 @@ async def _posts(session: SessionDep) -> Posts:
     return Posts(session)
 
 
+async def _audit_events(session: SessionDep) -> AuditEvents:
+    return AuditEvents(session)
+
+
 UsersDep = Annotated[Users, Depends(_users)]
 UserGroupsDep = Annotated[UserGroups, Depends(_user_groups)]
 ItemsDep = Annotated[Items, Depends(_items)]
 PostsDep = Annotated[Posts, Depends(_posts)]
+AuditEventsDep = Annotated[AuditEvents, Depends(_audit_events)]
 
 
 def _plain_digits(value: object) -> object:

@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi_users import InvalidPasswordException
-from fastapi_users.exceptions import FastAPIUsersException
+from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
 from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,14 +17,20 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.core.errors import AppError, InvalidPassword
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
 from fastapi_users_sqlmodel.passwords import HashingQueueFullError
+from fastapi_users_sqlmodel.throttling import TooManyRequests
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 1
 
 # What a failure of this status says beside its body.
-HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_SECONDS)}}
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "60"},
+    503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
 
 
 class Error(BaseModel):
@@ -47,9 +52,9 @@ class PasswordError(BaseModel):
     detail: PasswordProblem | str
 
 
-def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """Document the failures of an endpoint, one response for each status."""
-    documented: dict[int | str, dict[str, Any]] = {}
+def responses(*errors: type[AppError], statuses: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
+    """Document the failures of an endpoint, one response for each status, and statuses that say their phrase alone."""
+    documented: dict[int | str, dict[str, Any]] = {status: _generic(status) for status in statuses}
     for status in sorted({error.status for error in errors}):
         same = [error for error in errors if error.status == status]
         refused = any(issubclass(error, InvalidPassword) for error in same)
@@ -91,8 +96,11 @@ def _example(error: type[AppError]) -> Any:
     return (error("Password should be at least 8 characters") if issubclass(error, InvalidPassword) else error()).detail
 
 
+type Meanings = Mapping[type[FastAPIUsersException], type[AppError]]
+
+
 @contextmanager
-def said_as(meanings: Mapping[type[FastAPIUsersException], type[AppError]]) -> Iterator[None]:
+def said_as(meanings: Meanings) -> Iterator[None]:
     """Translate FastAPI Users' exceptions into this endpoint's words."""
     try:
         yield
@@ -111,9 +119,10 @@ async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
-    if error.status_code == HTTPStatus.BAD_REQUEST:
-        # FastAPI and Starlette say so of a body that is none of its content type; our own 400s are codes, and no such
-        # exceptions. Of JSON that is none FastAPI says 422, and so do we of all the others.
+    detail: Any = error.detail
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(detail, str) and not detail.isupper():
+        # FastAPI and Starlette say so of a body that is none of its content type, in a sentence; the library's 400s are
+        # codes. Of JSON that is none FastAPI says 422, and so do we of all the others.
         return _say(422, [{"type": "body_invalid", "loc": ["body"], "msg": "The body cannot be read"}])
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Starlette names the methods of the first route with this path alone (RFC 9110, 15.5.6 wants them all).
@@ -145,9 +154,28 @@ async def _on_too_many_passwords(_request: Request, _error: Exception) -> JSONRe
     return _say(503, HTTPStatus(503).phrase)
 
 
-async def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
+async def _on_too_many_requests(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TooManyRequests)  # noqa: S101
+    return _say(429, HTTPStatus(429).phrase, {"Retry-After": str(error.retry_after_seconds)})
+
+
+async def _on_fields_not_allowed(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FieldsNotAllowed)  # noqa: S101
+    return _say(422, [{"type": "value_error", "loc": ["body", name], "msg": error.reason} for name in error.fields])
+
+
+async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    _forget_the_row(error)
     # This answer is made outside of every middleware, and says its request all the same.
     return _say(500, HTTPStatus(500).phrase, {"X-Request-ID": request.state.request_id})
+
+
+def _forget_the_row(error: BaseException | None) -> None:
+    """Take away what PostgreSQL tells of a row that it refuses, such as a hash: the server logs every traceback."""
+    while error is not None:
+        if hasattr(error, "sqlstate"):
+            error.detail = None  # type: ignore[attr-defined]  # asyncpg's, which is not installed everywhere
+        error = error.__cause__ or error.__context__
 
 
 def _sayable(part: object) -> object:
@@ -174,4 +202,6 @@ def add_exception_handlers(app: FastAPI) -> None:
     for away in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
         app.add_exception_handler(away, _on_database_away)
     app.add_exception_handler(HashingQueueFullError, _on_too_many_passwords)
+    app.add_exception_handler(TooManyRequests, _on_too_many_requests)
+    app.add_exception_handler(FieldsNotAllowed, _on_fields_not_allowed)
     app.add_exception_handler(Exception, _on_unexpected)

@@ -2,15 +2,73 @@
 
 import re
 import uuid
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+type Address = IPv4Address | IPv6Address
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAXIMUM_BODY_BYTES = 1024 * 1024
 MAXIMUM_JSON_DEPTH = 64
+
+
+class TrustedProxies:
+    """Believe what our own proxies say about a client, in X-Forwarded-For and X-Forwarded-Proto, and nobody else.
+
+    uvicorn's own middleware takes any text for the client's address.
+    """
+
+    def __init__(self, app: ASGIApp, networks: Sequence[IPv4Network | IPv6Network]) -> None:
+        self.app = app
+        self.networks = networks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put the client in the place of the proxy."""
+        peer = _address(scope["client"][0]) if scope["type"] == "http" and scope.get("client") else None
+        if peer is not None and self._trusts(peer):
+            headers = Headers(scope=scope)
+            client = self._client(peer, ",".join(headers.getlist("x-forwarded-for")))
+            if client != peer:
+                # Changed in place, because the server's log of accesses shows it too.
+                scope["client"] = (str(client), 0)
+            # The last word is that of the nearest proxy.
+            scheme = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()
+            if scheme in {"http", "https"}:
+                scope["scheme"] = scheme
+        await self.app(scope, receive, send)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self.networks)
+
+    def _client(self, peer: Address, forwarded: str) -> Address:
+        """Return the nearest address that is not of a proxy. Each has added at the end whom it was asked by."""
+        client = peer
+        for entry in reversed(forwarded.split(",")):
+            if (address := _address(entry.strip())) is None:
+                # Whoever stands behind a word that is no address is not known: the proxy that said it is.
+                break
+            client = address
+            if not self._trusts(client):
+                break
+        return client
+
+
+def _address(text: str) -> Address | None:
+    """Read an IP address, with or without a port."""
+    if match := re.fullmatch(r"\[([^\]]*)\](?::[0-9]*)?|([0-9.]+):[0-9]+", text):
+        text = match[1] or match[2]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return address
+    # So IPv4 looks to a socket that listens to both. The integer leaves the zone behind.
+    return address.ipv4_mapped or IPv6Address(int(address))
 
 
 class RequestID:

@@ -2,13 +2,17 @@
 
 import hmac
 import os
+import re
 import secrets
+from dataclasses import dataclass
+from email.utils import parseaddr
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
@@ -18,6 +22,17 @@ from fastapi_users_sqlmodel.engines import async_url, is_in_memory
 
 MINIMUM_SECRET_BYTES = 32
 SECRET_KEY_FILE = Path(".secret-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """The server that takes our mail; `tls` is from the first byte, `starttls` after a word in the clear."""
+
+    host: str
+    port: int
+    username: str | None
+    password: SecretStr | None
+    tls: Literal["none", "starttls", "tls"]
 
 
 class Settings(BaseSettings):
@@ -37,7 +52,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     smtp_url: SecretStr | None = None
-    mail_from: str | None = None
+    mail_from: str = ""
     require_verified: bool = False
     conceal_accounts: bool = False
     access_token_lifetime: int = Field(default=3600, gt=0)
@@ -66,6 +81,35 @@ class Settings(BaseSettings):
             raise ValueError("not an http or https URL")
         return value.rstrip("/")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _known_store(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_redis_url(value.get_secret_value()):
+            raise ValueError("not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _smtp(value.get_secret_value())
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        if value and not _is_address(value):
+            raise ValueError("not one address; for example The House <noreply@example.com>")
+        return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        try:
+            return tuple(ip_network(part) for part in value) if isinstance(value, tuple) else value
+        except ValueError:
+            raise ValueError("not networks, separated by commas; for example 10.0.0.0/8, 2001:db8::/32") from None
+
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
@@ -79,6 +123,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _mail_is_from_somebody(self) -> Self:
+        if self.smtp_url is not None and not self.mail_from:
+            raise ValueError("MAIL_FROM: missing, and a mail server wants to know whom mail is from")
+        return self
+
+    @model_validator(mode="after")
     def _one_process_for_one_memory(self) -> Self:
         if self.in_memory and self.workers > 1:
             raise ValueError("WORKERS: each would have a database of its own in its memory; use one, or a file")
@@ -88,15 +138,16 @@ class Settings(BaseSettings):
     def _fit_for_production(self) -> Self:
         if self.environment != "production":
             return self
-        wrong = []
-        if not self.secret_key.get_secret_value():
-            wrong.append("SECRET_KEY: missing")
-        elif len(set(self.secret_key.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
-            wrong.append("SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one")
+        wrong = [] if self.secret_key.get_secret_value() else ["SECRET_KEY: missing"]
+        for name, secret in (("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous)):
+            if 0 < len(set(secret.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
+                wrong.append(f"{name}: hardly random; for example `openssl rand -base64 48` makes a good one")
         if not self.public_url.startswith("https://"):
             wrong.append("PUBLIC_URL: not https")
-        if not self.smtp_url:
+        if self.smtp is None:
             wrong.append("SMTP_URL: missing, and a console is no way to send mail")
+        elif self.smtp.username is not None and self.smtp.tls == "none":
+            wrong.append("SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true")
         if not self.throttling:
             wrong.append("THROTTLING: off")
         elif self.workers > 1 and self.redis_url is None:
@@ -125,6 +176,11 @@ class Settings(BaseSettings):
         """Whether the database lives and dies with this process."""
         return is_in_memory(self.database)
 
+    @property
+    def smtp(self) -> Smtp | None:
+        """The mail server; None means the console."""
+        return None if self.smtp_url is None else _smtp(self.smtp_url.get_secret_value())
+
     def key_for(self, purpose: str) -> str:
         """Derive a key of 256 bits, as hexadecimal digits, that is good for one purpose only."""
         return self.keys_for(purpose)[0]
@@ -134,6 +190,70 @@ class Settings(BaseSettings):
         present = self.secret_key.get_secret_value() or _development_secret()
         secrets = (present, *filter(None, [self.secret_key_previous.get_secret_value()]))
         return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256").hex() for secret in secrets)
+
+
+_NO_SMTP_URL = "not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
+_TLS: dict[tuple[str, str], Literal["none", "starttls", "tls"]] = {
+    ("smtp", ""): "none",
+    ("smtp", "starttls=false"): "none",
+    ("smtp", "starttls=true"): "starttls",
+    ("smtps", ""): "tls",
+    ("smtps", "starttls=false"): "tls",
+}
+
+
+def _smtp(url: str) -> Smtp:
+    """Read the URL of a mail server.
+
+    Raises:
+        ValueError: It is none; the message repeats no part of it.
+    """
+    try:
+        parts = _split(url)
+        tls = _TLS[parts.scheme, parts.query]
+        # Whose bytes are no text has been cut in the wrong place.
+        username, password = (unquote(part or "", errors="strict") for part in (parts.username, parts.password))
+    except (KeyError, ValueError):
+        raise ValueError(_NO_SMTP_URL) from None
+    if not parts.hostname or parts.path not in {"", "/"} or bool(username) != bool(password):
+        raise ValueError(_NO_SMTP_URL)
+    port = parts.port or (465 if tls == "tls" else 587)
+    return Smtp(parts.hostname, port, username or None, SecretStr(password) if password else None, tls)
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = _split(url)
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path.strip("/"))
+    # Any other path would mean database 0.
+    is_known = parts.scheme in {"redis", "rediss", "valkey"}
+    return is_known and bool(parts.hostname) and re.fullmatch(r"/?[0-9]*", parts.path) is not None
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL that may have a password.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    # A sign that has not been encoded, in a password for example, would cut off what comes after it.
+    if parts.port == 0 or "#" in url or re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise ValueError
+    return parts
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether it is one e-mail address, with or without a name, and on one line."""
+    _, address = parseaddr(text)
+    try:
+        validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        return False
+    return text.isprintable() and (text == address or text.endswith(f"<{address}>"))
 
 
 @cache

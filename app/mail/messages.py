@@ -1,34 +1,94 @@
 """What we write to people."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from app.core.settings import settings
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a kind of letter: a constant subject, and paragraphs around a link, if it has one."""
+
+    subject: str
+    before: tuple[str, ...]
+    path: str | None = None
+    label: str | None = None
+    after: tuple[str, ...] = ()
+
+
+FOR_AN_HOUR = "The link is good for 60 minutes, and once."
+NOT_YOU = "If you did not ask for this, ignore this letter: nothing happens without you."
+
+WORDS = {
+    "verify": Words(
+        "Verify your e-mail address",
+        ("Show that this address is yours:",),
+        "/verify",
+        "Verify my address",
+        (FOR_AN_HOUR, NOT_YOU),
+    ),
+    "reset_password": Words(
+        "Reset your password",
+        ("Choose a new password:",),
+        "/reset-password",
+        "Choose a new password",
+        (FOR_AN_HOUR, "If you did not ask for this, ignore this letter: your password stays as it is."),
+    ),
+    "confirm_email": Words(
+        "Confirm your new e-mail address",
+        ("Somebody wants to use this address for their account with us. If that was you, confirm it:",),
+        "/confirm-email",
+        "Confirm my new address",
+        (FOR_AN_HOUR, NOT_YOU),
+    ),
+    "email_change_requested": Words(
+        "Your e-mail address is about to change",
+        (
+            "Somebody who knows your password asked to use another e-mail address for your account.",
+            "If that was you, there is nothing to do. If not, take the change back; that ends every session as well:",
+        ),
+        "/undo-change-email",
+        "Keep this address",
+        ("The link is good for 7 days after the change. Reset your password afterwards.",),
+    ),
+    "email_changed": Words(
+        "Your e-mail address was changed",
+        (
+            "An administrator changed the e-mail address of your account. This address is not the account's any more.",
+            "If you did not expect that, ask the administrator.",
+        ),
+    ),
+    "password_changed": Words(
+        "Your password was changed",
+        (
+            "The password of your account was changed.",
+            "If that was not you, reset it at once: ask for a new password where you sign in.",
+        ),
+    ),
+    "already_registered": Words(
+        "You have an account already",
+        (
+            "Somebody tried to register with your address, which has an account already.",
+            "If that was you, sign in, or ask for a new password. If not, ignore this letter.",
+        ),
+    ),
+    "email_taken": Words(
+        "Your address belongs to your account already",
+        (
+            "Somebody asked to use your address for another account. It has one already, so nothing was changed.",
+            "If that was you, sign in with this address, or ask for a new password. If not, ignore this letter.",
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A letter to one person; `token` is what it is about, if anything."""
+    """A letter to one person, ready to leave; `token` is what it is about, if anything."""
 
     to: str
     subject: str
     text: str
+    html: str
+    message_id: str
+    written_at: datetime
     token: str | None = None
-
-
-def verify_your_address(to: str, token: str) -> Mail:
-    """Ask a person to show that the address is theirs."""
-    link = f"{settings.public_url}/verify?token={token}"
-    return Mail(to, "Verify your e-mail address", f"Welcome! Show that this address is yours:\n{link}", token)
-
-
-def reset_your_password(to: str, token: str) -> Mail:
-    """Let a person choose a new password."""
-    link = f"{settings.public_url}/reset-password?token={token}"
-    return Mail(
-        to, "Reset your password", f"Choose a new password; if you did not ask for this, ignore it:\n{link}", token
-    )
-
-
-def your_address_was_changed(to: str) -> Mail:
-    """Tell the old address that it is not the account's any more."""
-    return Mail(to, "Your e-mail address was changed", "An administrator changed the e-mail address of your account.")

@@ -1,5 +1,6 @@
 """The shapes on the wire."""
 
+from app.schemas.audit_event import AuditEventRead
 from app.schemas.item import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
 from app.schemas.post import PostCreate, PostRead, PostUpdate
 from app.schemas.user import (
@@ -14,6 +15,7 @@ from app.schemas.user import (
 from app.schemas.user_group import UserGroupCreate, UserGroupRead, UserGroupUpdate
 
 __all__ = [
+    "AuditEventRead",
     "ItemCreate",
     "ItemRead",
     "ItemReadWithOwner",

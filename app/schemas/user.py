@@ -3,11 +3,11 @@
 import uuid
 from datetime import datetime
 
-from fastapi_users import schemas
 from pydantic import ConfigDict, Field, StrictBool
 
 from app.models.base import MAX_INTEGER
-from app.schemas.base import Email, Input, SafeText, Schema, ShortText, StoredEmail, Username, omittable
+from app.schemas.base import Email, Input, Schema, ShortText, StorableText, StoredEmail, Username, omittable
+from fastapi_users_sqlmodel import schemas
 
 
 class UserBase(Schema):
@@ -44,8 +44,6 @@ class UserCreate(schemas.BaseUserCreate):
 
     model_config = ConfigDict(extra="forbid")
 
-    email: Email
-    password: SafeText
     username: Username | None = None
     name: ShortText | None = None
 
@@ -56,8 +54,8 @@ class UserUpdate(Input):
     username: Username | None = None
     name: ShortText | None = None
     email: Email = omittable()
-    password: SafeText = omittable()
-    current_password: SafeText = omittable()
+    password: StorableText = omittable()
+    current_password: StorableText = omittable()
     is_active: StrictBool = omittable()
     is_superuser: StrictBool = omittable()
     is_verified: StrictBool = omittable()

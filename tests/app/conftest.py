@@ -1,12 +1,12 @@
 """The service on both databases: each test on one connection, in a transaction that is rolled back."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
@@ -21,11 +21,15 @@ with pytest.MonkeyPatch.context() as environment:
     environment.setenv("PUBLIC_URL", "http://localhost:8000")
     environment.setenv("ALLOWED_ORIGINS", "https://app.example.com")
     environment.setenv("ACCESS_TOKEN_LIFETIME", "3600")
+    # What is limited has tests of its own; in all others, everybody comes from one address.
+    environment.setenv("THROTTLING", "off")
 
     from app import db
     from app.app import app
     from app.core.settings import settings
+    from app.mail.console import Console
     from app.models import User, UserGroup
+    from app.services.dispatcher import deliver_all
     from app.users import auth_backend, password_helper
 
 BASE_URL = "http://localhost:8000"
@@ -67,7 +71,7 @@ class Letter(NamedTuple):
         return self.text.splitlines()[-1]
 
 
-type Letters = Callable[[], list[Letter]]
+type Letters = Callable[[], Awaitable[list[Letter]]]
 
 
 class Connect(Protocol):
@@ -209,10 +213,14 @@ def create_group(session: AsyncSession) -> CreateGroup:
 
 
 @pytest.fixture
-def letters(capsys: pytest.CaptureFixture[str]) -> Letters:
-    """Return a function that hands over the mail since it was called last."""
+def letters(connection: AsyncConnection, capsys: pytest.CaptureFixture[str]) -> Letters:
+    """Return a function that lets the mail leave, and hands over what has left since it was called last."""
+    session_maker = async_sessionmaker(
+        connection, class_=AsyncSession, expire_on_commit=False, join_transaction_mode="create_savepoint"
+    )
 
-    def empty_the_box() -> list[Letter]:
+    async def empty_the_box() -> list[Letter]:
+        await deliver_all(session_maker, Console())
         _, *printed = capsys.readouterr().out.split("\nTo: ")
         found = []
         for letter in printed:

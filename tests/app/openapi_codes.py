@@ -40,8 +40,10 @@ def named(function: Callable[..., Any]) -> Iterator[type[AppError]]:
     """Yield the failures whose names stand in a function."""
     for node in ast.walk(tree(function)):
         value = vars(inspect.getmodule(function)).get(node.id) if isinstance(node, ast.Name) else None
-        if inspect.isclass(value) and issubclass(value, AppError) and hasattr(value, "status"):
-            yield value
+        # A name may be that of a dictionary, which says what the library's failures mean.
+        for meaning in value.values() if isinstance(value, dict) else [value]:
+            if inspect.isclass(meaning) and issubclass(meaning, AppError) and hasattr(meaning, "status"):
+                yield meaning
 
 
 def called(function: Callable[..., Any], owner: type | None) -> Iterator[tuple[Callable[..., Any], type | None]]:

@@ -33,7 +33,7 @@ class TestForgotPassword:
             headers={"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com"},
         )
         assert said(response) == (202, None)
-        (letter,) = letters()
+        (letter,) = await letters()
         assert (letter.to, letter.subject) == (TYPED, "Reset your password")
         assert f"\nhttp://localhost:8000/reset-password?token={letter.token}\n" in letter.text
         assert "evil" not in letter.text
@@ -43,9 +43,9 @@ class TestResetPassword:
     BAD = (400, {"detail": "RESET_PASSWORD_BAD_TOKEN"})
 
     async def token_of(self, client: httpx2.AsyncClient, user: User, letters: Letters) -> str:
-        letters()
+        await letters()
         await client.post("/auth/forgot-password", json={"email": user.email})
-        (letter,) = letters()
+        (letter,) = await letters()
         return letter.token
 
     async def test_nothing(self, client: httpx2.AsyncClient) -> None:
@@ -71,7 +71,7 @@ class TestResetPassword:
         self, client: httpx2.AsyncClient, as_user: AsUser, owner: User, letters: Letters
     ) -> None:
         await client.post("/auth/request-verify-token", json={"email": owner.email})
-        (letter,) = letters()
+        (letter,) = await letters()
         access_token = (await as_user(owner)).headers["Authorization"].removeprefix("Bearer ")
         for token in (letter.token, access_token):
             response = await client.post("/auth/reset-password", json={"token": token, "password": NEW_PASSWORD})

@@ -50,3 +50,14 @@ class TestLevel:
     def test_decides_what_is_said(self, programs: Programs, level: str, *, is_said: bool) -> None:
         server = start_server(programs, env={"LOG_LEVEL": level})
         assert server.stop().err.count("Application startup complete") == int(is_said)
+
+
+class TestAccess:
+    @pytest.mark.parametrize("log_format", ["console", "json"])
+    def test_says_the_path_without_its_query(self, programs: Programs, log_format: str) -> None:
+        """A link in a mail has its token there, and leads here as long as no page does."""
+        server = start_server(programs, env={"LOG_FORMAT": log_format})
+        assert httpx2.get(f"{server.url}/reset-password?token=the-token&x=?").status_code == 404
+        said = server.stop()
+        assert "GET /reset-password HTTP" in said.err.replace("\\", "")
+        assert "the-token" not in said.out + said.err

@@ -151,7 +151,7 @@ class TestAccessToken:
         """A token that was mailed opens no door."""
         await client.post("/auth/forgot-password", json={"email": owner.email})
         await client.post("/auth/request-verify-token", json={"email": owner.email})
-        for letter in letters():
+        for letter in await letters():
             response = await connect(Authorization=f"Bearer {letter.token}").get("/users/me")
             assert said(response) == (401, UNAUTHORIZED)
 

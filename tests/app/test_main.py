@@ -228,7 +228,13 @@ class TestRefusing:
         assert not (programs.folder / "test.db").exists()
 
     def test_sample_data_in_production(self, programs: Programs) -> None:
-        env = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET * 3, "PUBLIC_URL": "https://example.com"}
+        env = {
+            "ENVIRONMENT": "production",
+            "SECRET_KEY": SECRET * 3,
+            "PUBLIC_URL": "https://example.com",
+            "SMTP_URL": "smtps://mail.example.com",
+            "MAIL_FROM": "noreply@example.com",
+        }
         for url in ("sqlite://", "sqlite:///./test.db"):
             ran = programs.run("main.py", "--sample-data", env={**env, "DATABASE_URL": url, "PORT": str(free_port())})
             assert ran == Ran(1, "", "The sample data is no data for production.\n")

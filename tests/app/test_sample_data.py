@@ -149,7 +149,7 @@ class TestOnce:
         ran = programs.run("create-sample-data.py")
         assert (ran.status, ran.err) == (0, THERE)
         assert_whole(f"sqlite:///{programs.folder}/test.db")
-        assert {path.name for path in programs.folder.iterdir()} == {".secret-key", "test.db"}
+        assert {path.name for path in programs.folder.iterdir()} == {"test.db"}
 
     def test_joins_groups_that_are_there(self, programs: Programs, database_url: str) -> None:
         with connected(migrated(database_url)) as connection, Session(connection) as session:
@@ -177,7 +177,13 @@ class TestOnce:
         assert run(programs, "sqlite://") == Ran(1, "", sentence)
 
     def test_production_is_refused(self, programs: Programs, database_url: str) -> None:
-        env = {"ENVIRONMENT": "production", "SECRET_KEY": PASSWORD * 2, "PUBLIC_URL": "https://example.com"}
+        env = {
+            "ENVIRONMENT": "production",
+            "SECRET_KEY": PASSWORD * 2,
+            "PUBLIC_URL": "https://example.com",
+            "SMTP_URL": "smtps://mail.example.com",
+            "MAIL_FROM": "noreply@example.com",
+        }
         ran = run(programs, migrated(database_url), **env)
         assert ran == Ran(1, "", "The sample data is no data for production.\n")
         assert_empty(database_url)

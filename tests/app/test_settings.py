@@ -1,18 +1,29 @@
 """What the environment and `.env` say, and what is refused."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from app.core.settings import Settings, load_settings
+from app.core.settings import Settings, Smtp, load_settings
 from tests.programs import ROOT, Programs, Ran
 
 SECRET = "tyger-tyger-burning-bright-in-the-forests"
 NO_URL = "DATABASE_URL: not a database URL; for example postgresql://user:password@host/name"
-PRODUCTION = {"environment": "production", "secret_key": SECRET, "public_url": "https://example.com"}
+NO_SMTP_URL = "SMTP_URL: not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
+NO_REDIS_URL = "REDIS_URL: not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0"
+NO_NETWORKS = "TRUSTED_PROXIES: not networks, separated by commas; for example 10.0.0.0/8, 2001:db8::/32"
+HARDLY_RANDOM = "hardly random; for example `openssl rand -base64 48` makes a good one"
+PRODUCTION: dict[str, Any] = {
+    "environment": "production",
+    "secret_key": SECRET,
+    "public_url": "https://example.com",
+    "smtp_url": "smtps://user:password@mail.example.com",
+    "mail_from": "noreply@example.com",
+}
 
 READ_SETTINGS = "from app.core.settings import settings; print(settings.model_dump_json())"
 TWO_KEYS = "from app.core.settings import settings; print(settings.key_for('one'), settings.key_for('two'))"
@@ -41,13 +52,22 @@ class TestDefaults:
         assert Settings().model_dump() == {
             "environment": "development",
             "database_url": "sqlite+aiosqlite:///./test.db",
+            "redis_url": None,
             "secret_key": SecretStr(""),
+            "secret_key_previous": SecretStr(""),
             "host": "127.0.0.1",
             "port": 8000,
             "workers": 1,
             "public_url": "http://localhost:8000",
             "allowed_origins": (),
+            "trusted_proxies": (),
+            "smtp_url": None,
+            "mail_from": "",
+            "require_verified": False,
+            "conceal_accounts": False,
             "access_token_lifetime": 3600,
+            "throttling": True,
+            "audit_retention_days": 400,
             "log_format": None,
             "log_level": "INFO",
         }
@@ -84,6 +104,8 @@ def default(value: object) -> str:
             return ""
         case SecretStr():
             return value.get_secret_value()
+        case bool():
+            return "on" if value else "off"
         case _:
             return str(value)
 
@@ -106,19 +128,38 @@ class TestSources:
             "WORKERS": "0",
             "LOG_LEVEL": "hunter2",
             "SECRET_KEY": "hunter2",
+            "SECRET_KEY_PREVIOUS": "hunter2",
             "DATABASE_URL": "hunter2",
+            "REDIS_URL": "hunter2",
             "ACCESS_TOKEN_LIFETIME": "0",
             "PUBLIC_URL": "hunter2",
+            "TRUSTED_PROXIES": "hunter2",
+            "SMTP_URL": "hunter2",
+            "MAIL_FROM": "hunter2",
+            "REQUIRE_VERIFIED": "hunter2",
+            "CONCEAL_ACCOUNTS": "hunter2",
+            "THROTTLING": "hunter2",
+            "AUDIT_RETENTION_DAYS": "0",
         }
         ran = programs.run("main.py", env=env)
+        neither = "Input should be a valid boolean, unable to interpret input"
         sentences = [
             "The settings are wrong:",
             f"- {NO_URL}",
+            f"- {NO_REDIS_URL}",
             "- SECRET_KEY: shorter than 32 bytes",
+            "- SECRET_KEY_PREVIOUS: shorter than 32 bytes",
             "- PORT: Input should be a valid integer, unable to parse string as an integer",
             "- WORKERS: Input should be greater than or equal to 1",
             "- PUBLIC_URL: not an http or https URL",
+            f"- {NO_NETWORKS}",
+            f"- {NO_SMTP_URL}",
+            "- MAIL_FROM: not one address; for example The House <noreply@example.com>",
+            f"- REQUIRE_VERIFIED: {neither}",
+            f"- CONCEAL_ACCOUNTS: {neither}",
             "- ACCESS_TOKEN_LIFETIME: Input should be greater than 0",
+            f"- THROTTLING: {neither}",
+            "- AUDIT_RETENTION_DAYS: Input should be greater than 0",
             "- LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
         ]
         assert ran == Ran(1, "", "\n".join(sentences) + "\n")
@@ -208,23 +249,224 @@ class TestAllowedOrigins:
         assert load_settings().allowed_origins == meant
 
 
+class TestTrustedProxies:
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [
+            ("10.0.0.0/8", (IPv4Network("10.0.0.0/8"),)),
+            (" 10.0.0.1 , 2001:db8::/32,", (IPv4Network("10.0.0.1/32"), IPv6Network("2001:db8::/32"))),
+            ("::1", (IPv6Network("::1/128"),)),
+            (" , ", ()),
+        ],
+    )
+    def test_are_networks_separated_by_commas(
+        self, monkeypatch: pytest.MonkeyPatch, given: str, meant: tuple[IPv4Network | IPv6Network, ...]
+    ) -> None:
+        monkeypatch.setenv("TRUSTED_PROXIES", given)
+        assert load_settings().trusted_proxies == meant
+        assert load_settings(trusted_proxies=meant).trusted_proxies == meant
+
+    @pytest.mark.parametrize("given", ["*", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;::1", "10.0.0.0/8,*"])
+    def test_are_refused(self, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+        monkeypatch.setenv("TRUSTED_PROXIES", given)
+        assert refusal() == [NO_NETWORKS]
+
+
+class TestRedisURL:
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "redis://localhost",
+            f"redis://user:{SECRET}@host:6379/0",
+            f"rediss://:{SECRET}@[2001:db8::1]:6380/1?health_check_interval=2",
+            "valkey://host/",
+            "unix:///run/valkey.sock?db=1",
+        ],
+    )
+    def test_is_kept_and_not_shown(self, given: str) -> None:
+        settings = load_settings(redis_url=given)
+        assert settings.redis_url == SecretStr(given)
+        assert given not in repr(settings)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            SECRET,
+            f"http://{SECRET}",
+            f"redis:///{SECRET}",
+            f"redis://me:{SECRET}@/0",
+            f"redis://me:{SECRET}@host:x/0",
+            "redis://host:0",
+            "redis://host:65536",
+            f"redis://me:#{SECRET}@host/0",
+            f"redis://me:/{SECRET}@host/0",
+            f"redis://host/{SECRET}",
+            f"redis://host\n{SECRET}",
+            f"redis://[{SECRET}",
+            "unix://host",
+            "unix:///",
+        ],
+    )
+    def test_is_refused(self, given: str) -> None:
+        assert refusal(redis_url=given) == [NO_REDIS_URL]
+
+
+class TestSMTPURL:
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [
+            ("smtp://mail.example.com", Smtp("mail.example.com", 587, None, None, "none")),
+            ("smtp://localhost:1025/?starttls=false", Smtp("localhost", 1025, None, None, "none")),
+            (
+                "smtp://user:password@mail.example.com:2525?starttls=true",
+                Smtp("mail.example.com", 2525, "user", SecretStr("password"), "starttls"),
+            ),
+            (
+                "SMTPS://me%40example.com:p%3A%2F%23@mail.example.com",
+                Smtp("mail.example.com", 465, "me@example.com", SecretStr("p:/#"), "tls"),
+            ),
+            ("smtps://[2001:db8::1]:465?starttls=false", Smtp("2001:db8::1", 465, None, None, "tls")),
+        ],
+    )
+    def test_says_who_takes_mail(self, given: str, meant: Smtp) -> None:
+        assert load_settings(smtp_url=given, mail_from="noreply@example.com").smtp == meant
+
+    def test_that_is_not_set_is_the_console(self) -> None:
+        assert load_settings().smtp is None
+        assert load_settings(mail_from="noreply@example.com").smtp is None
+
+    def test_is_not_shown(self) -> None:
+        settings = load_settings(smtp_url=f"smtp://me:{SECRET}@host", mail_from="noreply@example.com")
+        assert SECRET not in repr(settings) + repr(settings.smtp)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            SECRET,
+            "smtp://",
+            f"http://me:{SECRET}@host",
+            f"smtp://me:{SECRET}@",
+            f"smtp://me:{SECRET}@:587",
+            f"smtp://me:{SECRET}@host:x",
+            f"smtp://me:{SECRET}@host:0",
+            f"smtp://me:{SECRET}@host:65536",
+            f"smtp://me:{SECRET}@host/{SECRET}",
+            f"smtp://me:/{SECRET}@host",
+            f"smtp://me:#{SECRET}@host",
+            f"smtp://me:?{SECRET}@host",
+            f"smtp://me:%ff{SECRET}@host",
+            f"smtp://me:{SECRET}@host#top",
+            f"smtp://me:{SECRET}@ho st",
+            f"smtp://me:{SECRET}@host\n",
+            f"smtp://[{SECRET}",
+            f"smtp://{SECRET}@host",
+            f"smtp://:{SECRET}@host",
+            "smtp://host?starttls=yes",
+            "smtp://host?starttls=true&starttls=false",
+            "smtp://host?starttls=true&timeout=5",
+            "smtp://host?timeout=5",
+            "smtps://host?starttls=true",
+        ],
+    )
+    def test_is_refused(self, given: str) -> None:
+        assert refusal(smtp_url=given, mail_from="noreply@example.com") == [NO_SMTP_URL]
+
+
+class TestMailFrom:
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "noreply@example.com",
+            "<noreply@example.com>",
+            "The House <noreply@example.com>",
+            "Zürich Nord <noreply@example.com>",
+            '"The House, Inc." <noreply@example.com>',
+        ],
+    )
+    def test_is_one_address(self, given: str) -> None:
+        assert load_settings(mail_from=given).mail_from == given
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "noreply",
+            "@example.com",
+            "noreply@",
+            "noreply@example.com, a@example.com",
+            "The House, Inc. <noreply@example.com>",
+            "House: noreply@example.com;",
+            "The House <noreply@example.com",
+            "The House <noreply@example.com> and others",
+            "The House noreply@example.com",
+            "The House <>",
+            "noreply@example.com <a@example.com>",
+            "noreply@example.com\n",
+            "The House\r\nBcc: a@example.com <noreply@example.com>",
+            "The\0House <noreply@example.com>",
+            "The\u2028House <noreply@example.com>",
+        ],
+    )
+    def test_is_refused(self, given: str) -> None:
+        sentence = "MAIL_FROM: not one address; for example The House <noreply@example.com>"
+        assert refusal(mail_from=given) == [sentence]
+
+    def test_a_mail_server_needs_it(self) -> None:
+        sentence = "MAIL_FROM: missing, and a mail server wants to know whom mail is from"
+        assert refusal(smtp_url="smtp://host") == [sentence]
+        assert refusal(smtp_url="smtp://host", mail_from="") == [sentence]
+
+
+class TestSwitches:
+    @pytest.mark.parametrize("name", ["require_verified", "conceal_accounts", "throttling"])
+    def test_are_on_or_off(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        for given, meant in (("on", True), ("off", False)):
+            monkeypatch.setenv(name.upper(), given)
+            assert getattr(load_settings(), name) is meant
+
+
 class TestProduction:
-    def test_starts_with_a_secret_and_https(self) -> None:
+    def test_starts_with_a_secret_and_https_and_mail(self) -> None:
         assert load_settings(**PRODUCTION).environment == "production"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"smtp_url": "smtp://user:password@host?starttls=true"},
+            # Nothing that has to be kept secret is shown to the network on the way to a relay.
+            {"smtp_url": "smtp://host:25"},
+            {"workers": 2, "redis_url": "redis://host"},
+            {"secret_key_previous": SECRET[::-1]},
+        ],
+    )
+    def test_starts_like_this_too(self, changes: dict[str, Any]) -> None:
+        assert load_settings(**{**PRODUCTION, **changes}).environment == "production"
 
     @pytest.mark.parametrize(
         ("changes", "reasons"),
         [
             ({"secret_key": ""}, "SECRET_KEY: missing"),
-            (
-                {"secret_key": "abc" * 20},
-                "SECRET_KEY: hardly random; for example `openssl rand -base64 48` makes a good one",
-            ),
+            ({"secret_key": "abc" * 20}, f"SECRET_KEY: {HARDLY_RANDOM}"),
+            ({"secret_key_previous": "abc" * 20}, f"SECRET_KEY_PREVIOUS: {HARDLY_RANDOM}"),
             ({"public_url": "http://example.com"}, "PUBLIC_URL: not https"),
-            ({"secret_key": "", "public_url": "http://example.com"}, "SECRET_KEY: missing; PUBLIC_URL: not https"),
+            ({"smtp_url": None}, "SMTP_URL: missing, and a console is no way to send mail"),
+            (
+                {"smtp_url": f"smtp://me:{SECRET}@host"},
+                "SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true",
+            ),
+            ({"throttling": False}, "THROTTLING: off"),
+            ({"throttling": False, "workers": 2}, "THROTTLING: off"),
+            ({"workers": 2}, "REDIS_URL: missing, and several workers would each have limits of their own"),
+            (
+                {"secret_key": "", "public_url": "http://example.com", "smtp_url": None, "mail_from": "", "workers": 2},
+                (
+                    "SECRET_KEY: missing; PUBLIC_URL: not https; "
+                    "SMTP_URL: missing, and a console is no way to send mail; "
+                    "REDIS_URL: missing, and several workers would each have limits of their own"
+                ),
+            ),
         ],
     )
-    def test_says_everything_that_is_not_fit(self, changes: dict[str, str], reasons: str) -> None:
+    def test_says_everything_that_is_not_fit(self, changes: dict[str, Any], reasons: str) -> None:
         assert refusal(**{**PRODUCTION, **changes}) == [f"not fit for production: {reasons}"]
 
     def test_makes_no_secret_by_itself(self, tmp_path: Path) -> None:
@@ -241,8 +483,15 @@ class TestSecretKey:
         assert SECRET not in "".join(keys)
         assert settings.key_for("verify") != load_settings(secret_key=SECRET[::-1]).key_for("verify")
 
+    def test_before_this_one_comes_second(self) -> None:
+        before, after = load_settings(secret_key=SECRET), load_settings(secret_key=SECRET[::-1])
+        both = load_settings(secret_key=SECRET[::-1], secret_key_previous=SECRET)
+        assert both.key_for("verify") == after.key_for("verify")
+        assert both.keys_for("verify") == (after.key_for("verify"), before.key_for("verify"))
+        assert after.keys_for("verify") == (after.key_for("verify"),)
+
     def test_is_not_shown(self) -> None:
-        assert SECRET not in repr(load_settings(secret_key=SECRET))
+        assert SECRET not in repr(load_settings(secret_key=SECRET, secret_key_previous=SECRET))
 
     def test_is_made_once_for_a_folder(self, programs: Programs) -> None:
         started = [programs.start("-c", TWO_KEYS) for _ in range(4)]

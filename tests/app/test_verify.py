@@ -20,14 +20,14 @@ class TestRequestVerifyToken:
         await create_user("anna", is_verified=True)
         response = await client.post("/auth/request-verify-token", json={"email": "anna@example.com"})
         assert said(response) == (202, None)
-        assert letters() == []
+        assert await letters() == []
 
     async def test_somebody(self, client: httpx2.AsyncClient, create_user: CreateUser, letters: Letters) -> None:
         """The mail goes to the address as it was typed, not as it was asked for."""
         await create_user("jörg", email=TYPED)
         response = await client.post("/auth/request-verify-token", json={"email": SPELLINGS[-1]})
         assert said(response) == (202, None)
-        (letter,) = letters()
+        (letter,) = await letters()
         assert (letter.to, letter.subject) == (TYPED, "Verify your e-mail address")
 
 
@@ -35,9 +35,9 @@ class TestVerify:
     BAD = (400, {"detail": "VERIFY_USER_BAD_TOKEN"})
 
     async def token_of(self, client: httpx2.AsyncClient, user: User, letters: Letters) -> str:
-        letters()
+        await letters()
         await client.post("/auth/request-verify-token", json={"email": user.email})
-        (letter,) = letters()
+        (letter,) = await letters()
         return letter.token
 
     async def test_nothing(self, client: httpx2.AsyncClient) -> None:
@@ -57,7 +57,7 @@ class TestVerify:
         self, client: httpx2.AsyncClient, as_user: AsUser, owner: User, letters: Letters
     ) -> None:
         await client.post("/auth/forgot-password", json={"email": owner.email})
-        (letter,) = letters()
+        (letter,) = await letters()
         access_token = (await as_user(owner)).headers["Authorization"].removeprefix("Bearer ")
         for token in (letter.token, access_token):
             assert said(await client.post("/auth/verify", json={"token": token})) == self.BAD
@@ -115,7 +115,7 @@ class TestVerify:
     async def test_a_token_of_the_registration(self, client: httpx2.AsyncClient, letters: Letters) -> None:
         response = await client.post("/auth/register", json={"email": TYPED, "password": PASSWORD})
         registered = response.json()
-        (letter,) = letters()
+        (letter,) = await letters()
         response = await client.post("/auth/verify", json={"token": letter.token})
         verified = response.json()
         assert (response.status_code, verified) == (
@@ -126,5 +126,14 @@ class TestVerify:
     async def test_twice(self, client: httpx2.AsyncClient, owner: User, letters: Letters) -> None:
         token = await self.token_of(client, owner, letters)
         await client.post("/auth/verify", json={"token": token})
+        response = await client.post("/auth/verify", json={"token": token})
+        assert said(response) == self.BAD
+
+    async def test_of_somebody_whom_a_superuser_has_verified(
+        self, client: httpx2.AsyncClient, session: AsyncSession, owner: User, letters: Letters
+    ) -> None:
+        token = await self.token_of(client, owner, letters)
+        owner.is_verified = True
+        await session.commit()
         response = await client.post("/auth/verify", json={"token": token})
         assert said(response) == (400, {"detail": "VERIFY_USER_ALREADY_VERIFIED"})

@@ -7,8 +7,18 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from app.api.deps import CurrentSuperuser, CurrentUser, PagerDep, PostsDep, UserId, UserManagerDep, UsersDep
-from app.api.errors import responses
+from app.api.deps import (
+    AuditEventsDep,
+    CurrentSuperuser,
+    CurrentUser,
+    PagerDep,
+    PostsDep,
+    RequestDep,
+    UserId,
+    UserManagerDep,
+    UsersDep,
+)
+from app.api.errors import Meanings, responses, said_as
 from app.core.errors import Forbidden, Unauthorized
 from app.crud.user import (
     LastSuperuser,
@@ -18,8 +28,9 @@ from app.crud.user import (
 )
 from app.crud.user_group import UserGroupNotFound
 from app.models import Post, User
-from app.schemas import PostRead, UserPublic, UserRead, UserReplace, UserUpdate, UserUpdateBySuperuser
+from app.schemas import AuditEventRead, PostRead, UserPublic, UserRead, UserReplace, UserUpdate, UserUpdateBySuperuser
 from app.users import CurrentPasswordBad, UpdateUserInvalidPassword
+from fastapi_users_sqlmodel import exceptions
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -34,6 +45,24 @@ SUPERUSER_UPDATE = (
     LastSuperuser,
 )
 
+OWN_MEANINGS: Meanings = {
+    exceptions.InvalidCurrentPassword: CurrentPasswordBad,
+    exceptions.InvalidPasswordException: UpdateUserInvalidPassword,
+    exceptions.UsernameAlreadyExists: UpdateUserUsernameAlreadyExists,
+    # Deleted since the token was looked at.
+    exceptions.UserNotExists: Unauthorized,
+}
+DELETE_MEANINGS: Meanings = {
+    exceptions.NotSuperuser: Forbidden,
+    exceptions.UserNotExists: UserNotFound,
+    exceptions.LastSuperuser: LastSuperuser,
+}
+SUPERUSER_MEANINGS: Meanings = {
+    **DELETE_MEANINGS,
+    exceptions.UserAlreadyExists: UpdateUserEmailAlreadyExists,
+    exceptions.UsernameAlreadyExists: UpdateUserUsernameAlreadyExists,
+}
+
 
 @router.get("", response_model=list[UserRead], responses=responses(Unauthorized, Forbidden))
 async def list_users(_superuser: CurrentSuperuser, users: UsersDep, pager: PagerDep) -> Sequence[User]:
@@ -47,10 +76,17 @@ async def read_me(user: CurrentUser) -> User:
     return user
 
 
-@router.patch("/me", response_model=UserRead, responses=responses(*OWN_UPDATE))
-async def update_me(changes: UserUpdate, user: CurrentUser, user_manager: UserManagerDep) -> User:
-    """Change oneself; a new password needs the current one."""
-    return await user_manager.change_own(user, changes.model_dump(exclude_unset=True))
+@router.patch("/me", response_model=UserRead, responses=responses(*OWN_UPDATE, statuses=(429,)))
+async def update_me(changes: UserUpdate, user: CurrentUser, user_manager: UserManagerDep, request: RequestDep) -> User:
+    """Change oneself; a new password or e-mail needs the current password, and the e-mail has to be confirmed."""
+    with said_as(OWN_MEANINGS):
+        return await user_manager.update_own(user, changes.model_dump(exclude_unset=True), request)
+
+
+@router.get("/me/audit-events", response_model=list[AuditEventRead], responses=responses(Unauthorized))
+async def list_my_audit_events(user: CurrentUser, events: AuditEventsDep, pager: PagerDep) -> Sequence[Any]:
+    """List what has happened to one's account, newest first."""
+    return pager.send(await events.list_own(pager.page, user))
 
 
 @router.get("/{user_id}", response_model=UserRead | UserPublic, responses=responses(Unauthorized, UserNotFound))
@@ -62,28 +98,38 @@ async def read_user(user_id: UserId, viewer: CurrentUser, users: UsersDep) -> Us
 
 @router.patch("/{user_id}", response_model=UserRead, responses=responses(*SUPERUSER_UPDATE))
 async def update_user(
-    user_id: UserId, changes: UserUpdateBySuperuser, viewer: CurrentUser, user_manager: UserManagerDep
+    user_id: UserId,
+    changes: UserUpdateBySuperuser,
+    viewer: CurrentUser,
+    user_manager: UserManagerDep,
+    request: RequestDep,
 ) -> User:
-    """Change a user, as a superuser."""
-    return await user_manager.administer(user_id, changes.model_dump(exclude_unset=True), by=viewer)
+    """Change a user, as a superuser; a new e-mail address is not verified, and the old one is told."""
+    with said_as(SUPERUSER_MEANINGS):
+        return await user_manager.update_by_superuser(viewer, user_id, changes.model_dump(exclude_unset=True), request)
 
 
-@router.put("/{user_id}", response_model=UserRead, responses=responses(*OWN_UPDATE, *SUPERUSER_UPDATE))
-async def put_user(user_id: UserId, changes: UserReplace, viewer: CurrentUser, user_manager: UserManagerDep) -> User:
+@router.put("/{user_id}", response_model=UserRead, responses=responses(*OWN_UPDATE, *SUPERUSER_UPDATE, statuses=(429,)))
+async def put_user(
+    user_id: UserId, changes: UserReplace, viewer: CurrentUser, user_manager: UserManagerDep, request: RequestDep
+) -> User:
     """Change a user as a superuser, or oneself."""
     sent = changes.model_dump(exclude_unset=True)
     # Superusers are people too: with the current password they change what is their own.
     if viewer.id == user_id and (not viewer.is_superuser or "current_password" in sent):
-        return await user_manager.change_own(viewer, _only(UserUpdate, sent))
+        with said_as(OWN_MEANINGS):
+            return await user_manager.update_own(viewer, _only(UserUpdate, sent), request)
     # Whoever has no right to change this user learns that first, and not what the body should have been.
     allowed = _only(UserUpdateBySuperuser, sent) if viewer.is_superuser else {}
-    return await user_manager.administer(user_id, allowed, by=viewer)
+    with said_as(SUPERUSER_MEANINGS):
+        return await user_manager.update_by_superuser(viewer, user_id, allowed, request)
 
 
 @router.delete("/{user_id}", status_code=204, responses=responses(Unauthorized, Forbidden, UserNotFound, LastSuperuser))
-async def delete_user(user_id: UserId, viewer: CurrentUser, users: UsersDep) -> None:
+async def delete_user(user_id: UserId, viewer: CurrentUser, user_manager: UserManagerDep, request: RequestDep) -> None:
     """Delete a user, and what hangs on the user."""
-    await users.delete(user_id, by=viewer)
+    with said_as(DELETE_MEANINGS):
+        await user_manager.delete_by_superuser(viewer, user_id, request)
 
 
 @router.get("/{user_id}/posts", response_model=list[PostRead], responses=responses(UserNotFound))

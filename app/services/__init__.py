@@ -1,0 +1,1 @@
+"""What is decided across two tables, or with the outside world."""
