@@ -88,6 +88,9 @@ class AsUser(Protocol):
         """Make a client that is signed in as a user."""
 
 
+type From = Callable[..., httpx2.AsyncClient]
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Of the database of the service's tests."""
@@ -171,6 +174,17 @@ async def _refuse_hashes(response: httpx2.Response) -> None:
 def client(connect: Connect) -> httpx2.AsyncClient:
     """Return a client that is nobody."""
     return connect()
+
+
+@pytest.fixture
+def from_network(connect: Connect) -> From:
+    """Return a function that makes a client in a network, with headers."""
+
+    def make(address: str, **headers: str) -> httpx2.AsyncClient:
+        transport = httpx2.ASGITransport(app, client=(address, 4711))
+        return httpx2.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers)
+
+    return make
 
 
 @pytest.fixture

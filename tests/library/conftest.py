@@ -1,17 +1,23 @@
 """A database with the tables of every form of models, and stores of every kind on it."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+import time_machine
 from sqlalchemy import Engine, create_engine
 
 from fastapi_users_sqlmodel.engines import sync_url
+from fastapi_users_sqlmodel.throttling import Throttle
 from tests.library.models import FORMS, Models, make_models
 from tests.library.stores import KINDS, Stores, open_stores
+from tests.library.throttles import PATIENTLY, REDIS, Store
 from tests.postgres import postgres_database
 
 
@@ -86,3 +92,41 @@ def url(request: pytest.FixtureRequest, backend: str, form: str, tmp_path: Path)
 async def stores(models: Models, url: str, kind: str) -> AsyncIterator[Stores]:
     async with open_stores(models, url, kind) as stores:
         yield stores
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[redis.Redis]:
+    """Return a client of a Valkey with nothing in it."""
+    with redis.Redis.from_url(valkey_url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        with time_machine.travel("2030-01-01T00:00:00Z", tick=False) as traveller:
+
+            async def move(seconds: float) -> None:
+                traveller.shift(seconds)
+
+            yield Store(Throttle, move)
+        return
+    request.getfixturevalue("valkey")
+    url: str = request.getfixturevalue("valkey_url")
+    # A machine that is busy with other tests is not an outage.
+    monkeypatch.setattr(f"{REDIS}._ANSWERS_WITHIN", 60)
+    made: list[Throttle] = []
+
+    def make(**options: Any) -> Throttle:
+        made.append(Throttle(url + PATIENTLY, **options))
+        return made[-1]
+
+    yield Store(make, asyncio.sleep)
+    for throttle in made:
+        await throttle.close()
+
+
+@pytest.fixture
+def throttle(store: Store) -> Throttle:
+    return store.make()

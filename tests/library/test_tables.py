@@ -56,7 +56,7 @@ def test_the_dialects_are_the_same_in_the_database(ids: str, database_url: str) 
         described(make_models(f"{dialect}-{ids}").metadata, engine) for dialect in ("sqlalchemy", "sqlmodel")
     )
     engine.dispose()
-    assert sorted(of_sqlalchemy) == ["accesstoken", "oauth_account", "user"]
+    assert sorted(of_sqlalchemy) == ["accesstoken", "oauth_account", "user", "user_audit_event", "user_token"]
     for name in of_sqlalchemy:
         assert of_sqlalchemy[name] == of_sqlmodel[name]
 
@@ -83,6 +83,14 @@ class TestDescription:
             "oauth_account.account_id": "VARCHAR(320)",
             "oauth_account.account_email": "VARCHAR(320)",
             "accesstoken.token": "VARCHAR(43)",
+            "user_token.hash": "VARCHAR(64)",
+            "user_token.purpose": "VARCHAR(32)",
+            "user_token.email": "VARCHAR(320)",
+            "user_token.email_canonical": "VARCHAR(512)",
+            "user_audit_event.kind": "VARCHAR(32)",
+            "user_audit_event.email": "VARCHAR(320)",
+            "user_audit_event.network": "VARCHAR(64)",
+            "user_audit_event.request_id": "VARCHAR(64)",
         }
 
     def test_what_may_be_null(self, form: str) -> None:
@@ -97,6 +105,13 @@ class TestDescription:
             "user.changed_at",
             "oauth_account.expires_at",
             "oauth_account.refresh_token",
+            "user_token.user_id",
+            "user_audit_event.user_id",
+            "user_audit_event.actor_id",
+            "user_audit_event.email",
+            "user_audit_event.network",
+            "user_audit_event.request_id",
+            "user_audit_event.details",
         }
 
     def test_foreign_keys_are_indexed_and_go_with_the_user(self, form: str) -> None:

@@ -5,9 +5,7 @@ from datetime import timedelta
 from typing import Any, Generic, cast
 
 from fastapi import Request
-from fastapi_users.exceptions import (
-    UserAlreadyExists,
-)
+from fastapi_users.exceptions import UserAlreadyExists
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel import tokens

@@ -4,9 +4,7 @@ from typing import Any, Generic
 
 from fastapi import Request
 from fastapi_users import schemas
-from fastapi_users.exceptions import (
-    UserAlreadyExists,
-)
+from fastapi_users.exceptions import UserAlreadyExists
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel import tokens
