@@ -93,7 +93,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         Counted by itself, so that nobody who asks for other mail to a free address keeps this one from its owner; and
         counted all the same: whoever registers, leaves and registers again writes a letter with every round.
         """
-        if await self.may_mail_to(f"registered {user.email}"):
+        if await self.may_mail_to(user.email, "registration"):
             await self.request_verify(user, request)
 
 

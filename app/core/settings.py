@@ -21,6 +21,8 @@ from sqlalchemy.exc import ArgumentError
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory
 
 MINIMUM_SECRET_BYTES = 32
+# Seconds in ten years: what is added to a date has to be a date.
+LONGEST_LIFETIME = 315_360_000
 SECRET_KEY_FILE = Path(".secret-key")
 
 
@@ -55,9 +57,9 @@ class Settings(BaseSettings):
     mail_from: str = ""
     require_verified: bool = False
     conceal_accounts: bool = False
-    access_token_lifetime: int = Field(default=3600, gt=0)
+    access_token_lifetime: int = Field(default=3600, gt=0, le=LONGEST_LIFETIME)
     throttling: bool = True
-    audit_retention_days: int = Field(default=400, gt=0)
+    audit_retention_days: int = Field(default=400, gt=0, le=36500)
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -77,9 +79,24 @@ class Settings(BaseSettings):
     @classmethod
     def _http_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("not an http or https URL")
+        if "@" in parts.netloc:
+            raise ValueError("has a name and a password, which every letter would show")
         return value.rstrip("/")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or not parts.hostname
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError("not origins, separated by commas; for example https://app.example.com")
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -136,12 +153,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
-        if self.environment != "production":
-            return self
+        if self.environment == "production" and (wrong := [*self._weak_secrets(), *self._unfit()]):
+            raise ValueError("not fit for production: " + "; ".join(wrong))
+        return self
+
+    def _weak_secrets(self) -> list[str]:
         wrong = [] if self.secret_key.get_secret_value() else ["SECRET_KEY: missing"]
         for name, secret in (("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous)):
             if 0 < len(set(secret.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
                 wrong.append(f"{name}: hardly random; for example `openssl rand -base64 48` makes a good one")
+        return wrong
+
+    def _unfit(self) -> list[str]:
+        wrong = []
         if not self.public_url.startswith("https://"):
             wrong.append("PUBLIC_URL: not https")
         if self.smtp is None:
@@ -150,11 +174,11 @@ class Settings(BaseSettings):
             wrong.append("SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true")
         if not self.throttling:
             wrong.append("THROTTLING: off")
-        elif self.workers > 1 and self.redis_url is None:
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            wrong.append("TRUSTED_PROXIES: everybody, and so anybody would say where they come from")
+        if self.workers > 1 and self.redis_url is None:
             wrong.append("REDIS_URL: missing, and several workers would each have limits of their own")
-        if wrong:
-            raise ValueError("not fit for production: " + "; ".join(wrong))
-        return self
+        return wrong
 
     @property
     def database(self) -> URL:

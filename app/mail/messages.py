@@ -57,6 +57,13 @@ WORDS = {
             "If you did not expect that, ask the administrator.",
         ),
     ),
+    "email_change_undone": Words(
+        "Your e-mail address was changed back",
+        (
+            "The change to this address was taken back, with the link that the address before it had got.",
+            "This address is not the account's any more, and every session has ended.",
+        ),
+    ),
     "password_changed": Words(
         "Your password was changed",
         (

@@ -19,6 +19,7 @@ WANTED_FOR = {
     "confirm_email": AS_LONG_AS_A_TOKEN,
     "email_change_requested": A_FEW_DAYS,
     "email_changed": A_FEW_DAYS,
+    "email_change_undone": A_FEW_DAYS,
     "password_changed": A_FEW_DAYS,
     "already_registered": A_FEW_DAYS,
     "email_taken": A_FEW_DAYS,

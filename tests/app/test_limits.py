@@ -279,23 +279,46 @@ class TestMailsToAnAddress:
         unknown = f"nobody{next(_people)}@example.com"
         for address in (written[0], unknown):
             assert said(await house.post(path, new_network(), email=address)) == ACCEPTED
-        for again in ("/auth/forgot-password", "/auth/request-verify-token"):
-            for address in (*written, unknown):
-                response = await house.post(again, new_network(), email=address)
-                assert said(response) == ACCEPTED
-                assert "Retry-After" not in response.headers
+        for address in (*written, unknown):
+            response = await house.post(path, new_network(), email=address)
+            assert said(response) == ACCEPTED
+            assert "Retry-After" not in response.headers
         assert await house.letters_to(written[0], unknown) == [1, 0]
+
+    async def test_nobody_uses_up_what_the_owner_needs(self, house: House) -> None:
+        """What others ask for at an address keeps no reset from it."""
+        victim, attacker = house.add_user(is_verified=True), house.add_user()
+        assert said(await house.post("/auth/request-verify-token", new_network(), email=victim.email)) == ACCEPTED
+        body = {"new_email": victim.email, "current_password": PASSWORD}
+        assert said(await house.post("/auth/change-email", new_network(), attacker, **body)) == ACCEPTED
+        assert said(await house.post("/auth/forgot-password", new_network(), email=victim.email)) == ACCEPTED
+        assert house.token_to(victim.email)
 
     async def test_change_email(self, house: House) -> None:
         """Nobody is written to: the new address not, and so the old one has nothing to be told."""
-        user, new = house.add_user(), f"new{next(_people)}@example.com"
-        assert said(await house.post("/auth/forgot-password", new_network(), email=new)) == ACCEPTED
+        other, user, new = house.add_user(), house.add_user(), f"new{next(_people)}@example.com"
         body = {"new_email": new.upper(), "current_password": PASSWORD}
+        assert said(await house.post("/auth/change-email", new_network(), other, **body)) == ACCEPTED
         assert said(await house.post("/auth/change-email", new_network(), user, **body)) == ACCEPTED
         body = {"email": new, "current_password": PASSWORD}
         response = await house.request("PATCH", "/users/me", new_network(), user, **body)
         assert (response.status_code, response.json()["email"]) == (200, user.email)
-        assert await house.letters_to(user.email, new, new.upper()) == [0, 0, 0]
+        assert await house.letters_to(user.email, new, new.upper()) == [0, 0, 1]
+
+    async def test_changes_of_an_account(self, house: House) -> None:
+        """Twenty an hour: each writes to the owner, which whoever has the password could do all day long."""
+        user, passwords = house.add_user(), itertools.cycle([PASSWORD, NEW_PASSWORD])
+        present = next(passwords)
+        for number in range(20):
+            if number % 2:
+                body = {"new_email": f"new{next(_people)}@example.com", "current_password": present}
+                assert said(await house.post("/auth/change-email", new_network(), user, **body)) == ACCEPTED
+            else:
+                body = {"current_password": present, "new_password": (present := next(passwords))}
+                assert said(await house.post("/auth/change-password", new_network(), user, **body)) == (204, None)
+        body = {"current_password": present, "new_password": next(passwords)}
+        assert_too_many(await house.post("/auth/change-password", new_network(), user, **body), within=3600)
+        assert (await house.login(user.email, present, network=new_network())).status_code == 200
 
     async def test_registering_again(self, house: House) -> None:
         """Whoever registers, leaves and registers again does not write with every round."""

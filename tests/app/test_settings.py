@@ -234,6 +234,10 @@ class TestPublicURL:
     def test_is_refused(self, given: str) -> None:
         assert refusal(public_url=given) == ["PUBLIC_URL: not an http or https URL"]
 
+    def test_shows_no_password(self) -> None:
+        reason = "has a name and a password, which every letter would show"
+        assert refusal(public_url=f"https://me:{SECRET}@example.com") == [f"PUBLIC_URL: {reason}"]
+
 
 class TestAllowedOrigins:
     @pytest.mark.parametrize(
@@ -247,6 +251,11 @@ class TestAllowedOrigins:
     def test_are_separated_by_commas(self, monkeypatch: pytest.MonkeyPatch, given: str, meant: tuple[str, ...]) -> None:
         monkeypatch.setenv("ALLOWED_ORIGINS", given)
         assert load_settings().allowed_origins == meant
+
+    @pytest.mark.parametrize("given", ["*", "example.com", "https://a.example.com/", "https://a.example.com/x", "null"])
+    def test_are_origins(self, given: str) -> None:
+        reason = "not origins, separated by commas; for example https://app.example.com"
+        assert refusal(allowed_origins=given) == [f"ALLOWED_ORIGINS: {reason}"]
 
 
 class TestTrustedProxies:
@@ -454,7 +463,14 @@ class TestProduction:
                 "SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true",
             ),
             ({"throttling": False}, "THROTTLING: off"),
-            ({"throttling": False, "workers": 2}, "THROTTLING: off"),
+            (
+                {"throttling": False, "workers": 2},
+                "THROTTLING: off; REDIS_URL: missing, and several workers would each have limits of their own",
+            ),
+            (
+                {"trusted_proxies": "10.0.0.0/8, 0.0.0.0/0"},
+                "TRUSTED_PROXIES: everybody, and so anybody would say where they come from",
+            ),
             ({"workers": 2}, "REDIS_URL: missing, and several workers would each have limits of their own"),
             (
                 {"secret_key": "", "public_url": "http://example.com", "smtp_url": None, "mail_from": "", "workers": 2},

@@ -546,7 +546,7 @@ class TestPutOneself:
     async def test_a_superuser_with_the_current_password(
         self, as_user: AsUser, session: AsyncSession, superuser: User
     ) -> None:
-        """What `PATCH /users/me` takes, they take too; without it they are a superuser like any other."""
+        """What `PATCH /users/me` takes, they take too: a stolen token is not the account."""
         client = await as_user(superuser)
         before = superuser.hashed_password
         body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
@@ -554,8 +554,18 @@ class TestPutOneself:
         await session.refresh(superuser)
         assert said(response) == (200, user_read(superuser))
         assert superuser.hashed_password != before
-        response = await client.put(f"/users/{superuser.id}", json={"password": NEW_PASSWORD})
-        assert problems(response) == (422, [("extra_forbidden", ["body", "password"])])
+        for body in ({"password": PASSWORD}, {"email": "new@example.com"}):
+            response = await client.put(f"/users/{superuser.id}", json=body)
+            assert problems(response) == (422, [("value_error", ["body", "current_password"])])
+        response = await client.patch(f"/users/{superuser.id}", json={"email": "new@example.com"})
+        assert problems(response) == (422, [("value_error", ["body", "email"])])
+        body = {"email": superuser.email, "name": "Sue"}
+        assert (await client.patch(f"/users/{superuser.id}", json=body)).status_code == 200
+        body = {"email": "new@example.com", "current_password": NEW_PASSWORD}
+        response = await client.put(f"/users/{superuser.id}", json=body)
+        await session.refresh(superuser)
+        assert said(response) == (200, user_read(superuser))
+        assert (superuser.email, superuser.name) != ("new@example.com", None)
 
 
 class TestPutSomebodyElse:

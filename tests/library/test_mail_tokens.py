@@ -92,6 +92,10 @@ class TestAToken:
             for _ in range(5):
                 time.shift(1)
                 tokens.append(await issue(purpose, accounts.manager, user))
+        if purpose is Purpose.UNDO_CHANGE_EMAIL:
+            # Who asks for many changes does not push out the token of the first one.
+            await use(purpose, accounts.manager, tokens[0])
+            return
         assert [await is_dead(purpose, accounts.manager, token) for token in tokens[:2]] == [True, True]
         assert accounts.tokens().count(purpose) == 3
         await use(purpose, accounts.manager, tokens[2])

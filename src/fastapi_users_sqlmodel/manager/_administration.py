@@ -19,7 +19,7 @@ from fastapi_users_sqlmodel.exceptions import (
     LastSuperuser,
     NotSuperuser,
 )
-from fastapi_users_sqlmodel.identity import canonical_email
+from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 from fastapi_users_sqlmodel.manager._base import FLAGS, LetterKind
 from fastapi_users_sqlmodel.manager._changes import Changes
 from fastapi_users_sqlmodel.tokens import MORTAL, Purpose
@@ -58,7 +58,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
 
         Raises:
             FieldsNotAllowed: A field that is not in `superuser_fields`, such as a password, or is null where the
-                column takes none.
+                column takes none; or their own e-mail, which `update_own` changes, with the current password.
             UserNotExists: There is no such user.
             NotSuperuser: Whoever asks is no superuser, or not any more.
             LastSuperuser: Nobody would be left to administer the service.
@@ -68,6 +68,9 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
         if unknown := changes.keys() - self.superuser_fields:
             raise FieldsNotAllowed(sorted(unknown))
         self._require_values(changes)
+        is_own = user_id == superuser.id and superuser.is_superuser
+        if is_own and typed_email(changes.get("email", superuser.email)) != superuser.email:
+            raise FieldsNotAllowed(["email"], "you change your own with the current password")
         return await self._update_by(superuser, user_id, dict(changes), request)
 
     async def _update_by(

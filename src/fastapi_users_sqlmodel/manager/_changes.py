@@ -15,7 +15,7 @@ from fastapi_users_sqlmodel.exceptions import (
     InvalidChangeEmailToken,
     InvalidCurrentPassword,
 )
-from fastapi_users_sqlmodel.identity import typed_email
+from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 from fastapi_users_sqlmodel.manager._base import FLAGS, LetterKind
 from fastapi_users_sqlmodel.manager._mailed_tokens import MailedTokens
 from fastapi_users_sqlmodel.tokens import MORTAL, Purpose
@@ -32,7 +32,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         Raises:
             InvalidCurrentPassword: It is another one, or has been changed meanwhile.
             InvalidPasswordException: The new one is refused.
-            TooManyRequests: Too many have failed lately.
+            TooManyRequests: Too many have failed lately, or too much was changed.
             HashingQueueFullError: Too many wait already.
         """
         return await self._update_own(user, {"password": password}, current_password, request)
@@ -46,7 +46,8 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
 
         Raises:
             InvalidCurrentPassword: The password is another one, or has been changed meanwhile.
-            TooManyRequests: Too many have failed lately, or too many mails were asked for from this network.
+            TooManyRequests: Too many have failed lately, or too much was changed, or too many mails were asked for
+                from this network.
             HashingQueueFullError: Too many wait already.
         """
         await self._update_own(user, {"email": email}, current_password, request)
@@ -77,7 +78,10 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         """
         async with self.user_db.transaction():
             user, issued = await self._use(Purpose.UNDO_CHANGE_EMAIL, token, InvalidChangeEmailToken)
+            previous = user.email
             user = await self._set_email(user, issued.email, AuditEventKind.UNDO_CHANGE_EMAIL, request)
+            if canonical_email(previous) != issued.email_canonical:
+                await self.queue_letter(LetterKind.EMAIL_CHANGE_UNDONE, previous, user=user)
             await self.user_db.ask(tokens.revoke_undo_since, user.id, issued.created_at)
         return user
 
@@ -125,7 +129,8 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
             await self.validate_password(password, user)
         if needs_proof:
             await self._require_current_password(user, cast("str", current_password), request)
-        may_mail = email is not None and await self._may_mail(email, request)
+            await self._count_change(user, request)
+        may_mail = email is not None and await self._may_mail(email, Purpose.CHANGE_EMAIL, request)
         hashed_password = await self.password_hasher.hash(password) if password is not None else None
         async with self.user_db.transaction():
             user = await self._lock_or_raise(user.id)

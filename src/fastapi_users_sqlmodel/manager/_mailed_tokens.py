@@ -1,6 +1,5 @@
 """Verify an address and reset a password, with tokens that were sent by mail."""
 
-import asyncio
 import time
 from datetime import timedelta
 from typing import Generic
@@ -17,12 +16,9 @@ from fastapi_users.models import ID, UP
 from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
-from fastapi_users_sqlmodel.manager._base import LetterKind
+from fastapi_users_sqlmodel.manager._base import LetterKind, wait_for_the_beat
 from fastapi_users_sqlmodel.manager._sign_in import SignIns
 from fastapi_users_sqlmodel.tokens import MORTAL, Purpose
-
-# Seconds: an answer comes at the next multiple, whatever its work took.
-_ANSWERS_EVERY = 0.05
 
 
 class MailedTokens(SignIns[UP, ID], Generic[UP, ID]):
@@ -129,15 +125,14 @@ class MailedTokens(SignIns[UP, ID], Generic[UP, ID]):
 
     async def _mail_if_known(self, email: str, request: Request | None, purpose: Purpose) -> None:
         began = time.monotonic()
-        if not await self._may_mail(email, request):
+        if not await self._may_mail(email, purpose, request):
             return
         async with self.user_db.transaction():
             user = await self.user_db.lock_by_email(email)
             is_wanted = user is not None and user.is_active and not (purpose is Purpose.VERIFY and user.is_verified)
             await self._mail_token(user if is_wanted else None, email, request, purpose)
         await self.release()
-        # The same statements take a fraction of a millisecond longer for somebody; the wait holds no connection.
-        await asyncio.sleep(-(time.monotonic() - began) % _ANSWERS_EVERY)
+        await wait_for_the_beat(began)
 
     async def _mail_token(self, user: UP | None, email: str, request: Request | None, purpose: Purpose) -> None:
         """Issue a token and queue its letter; for nobody the same work is done, and nothing comes of it."""

@@ -1,5 +1,6 @@
 """Register: one address, one account, whoever else comes at the same time."""
 
+import time
 from typing import Any, Generic
 
 from fastapi import Request
@@ -13,7 +14,7 @@ from fastapi_users_sqlmodel.exceptions import (
     FieldsNotAllowed,
     UsernameAlreadyExists,
 )
-from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind
+from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind, wait_for_the_beat
 
 
 class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
@@ -26,6 +27,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
             TooManyRequests: Too many mails were asked for from this network.
             UserAlreadyExists: The address is taken, and accounts are not concealed.
         """
+        began = time.monotonic()
         await self._require_mail_from(request)
         try:
             user = await self.create(user_create, safe=True, request=request)
@@ -34,11 +36,14 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
                 await self._give_back_mail_from(request)
                 raise
             await self._tell_owner(user_create.email)
-            return None
         except BaseException:
             await self._give_back_mail_from(request)
             raise
-        return None if self.conceal_accounts else user
+        if not self.conceal_accounts:
+            return user
+        await self.release()
+        await wait_for_the_beat(began)
+        return None
 
     async def create(
         self,
@@ -87,7 +92,6 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
     async def _tell_owner(self, email: str) -> None:
         owner = await self.user_db.get_by_email(email)
         await self.release()
-        if owner is not None and owner.is_active and await self.may_mail_to(owner.email):
+        if owner is not None and owner.is_active and await self.may_mail_to(owner.email, LetterKind.ALREADY_REGISTERED):
             async with self.user_db.transaction():
                 await self.queue_letter(LetterKind.ALREADY_REGISTERED, owner.email, user=owner)
-        await self.release()

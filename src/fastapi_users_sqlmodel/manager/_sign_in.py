@@ -155,6 +155,10 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         if self.throttle is not None and request is not None:
             await self.throttle.forgive(account=_account(user), network=client_network(request))
 
+    async def _count_change(self, user: UP, request: Request | None) -> None:
+        if self.throttle is not None and request is not None:
+            await self.throttle.require_change(_account(user))
+
     async def _require_current_password(self, user: UP, password: str, request: Request | None) -> None:
         """Verify that the user knows the password; a wrong one counts as a failed login does."""
         reservation = await self._reserve(user, "", request)

@@ -25,6 +25,7 @@ class ThrottleLimits:
     failed_logins_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 30))
     failed_logins_of_account: RateLimitItem = field(default_factory=partial(RateLimitItemPerHour, 50))
     mails_to_address: tuple[RateLimitItem, ...] = (RateLimitItemPerMinute(1), RateLimitItemPerHour(5))
+    changes_of_account: RateLimitItem = field(default_factory=partial(RateLimitItemPerHour, 20))
     mails_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 20))
 
 
@@ -101,15 +102,26 @@ class Throttle:
         """Count one mail less, because nothing was sent after all."""
         await self._ask(lambda store: store.give_back_one(self._mails_from(network)))
 
-    async def may_mail_to(self, address: str) -> bool:
-        """Count a mail to an address, unless that would be too many: then it must not be sent."""
+    async def may_mail_to(self, address: str, about: str = "") -> bool:
+        """Count a mail to an address, unless that would be too many: then it must not be sent.
+
+        Mails about different things are counted apart, so that nobody who asks for some keeps others from their reader.
+        """
         limits = enumerate(self.limits.mails_to_address)
-        counters = [_counter(f"mails-to-address-{number}", limit, address) for number, limit in limits]
+        counters = [_counter(f"mails-to-address-{number}", limit, address, about) for number, limit in limits]
         try:
             await self._ask(lambda store: store.take(counters))
         except TooManyRequests:
             return False
         return True
+
+    async def require_change(self, account: str) -> None:
+        """Count a change of which an account's owner is told by mail.
+
+        Raises:
+            TooManyRequests: Too many were; this one was not counted.
+        """
+        await self._ask(lambda store: store.take([_counter("changes", self.limits.changes_of_account, account)]))
 
     async def close(self) -> None:
         """Close the connections; what asks later opens new ones."""
