@@ -15,8 +15,9 @@ from app.core.settings import settings
 from app.models import Base
 from app.services.dispatcher import Dispatcher, transport_of_settings
 from app.services.purge import purging
-from app.users import UserManager
-from fastapi_users_sqlmodel import check_models
+from app.users import UserManager, cookie_transport
+from fastapi_users_sqlmodel import CSRFMiddleware, check_models
+from fastapi_users_sqlmodel.csrf import allowed_origins
 
 
 @asynccontextmanager
@@ -45,14 +46,23 @@ app = FastAPI(
     openapi_url="/openapi.json" if in_development else None,
     redirect_slashes=False,
 )
+# CORS and the same-site proof believe the same pages, in the spelling of browsers.
+origins = sorted(allowed_origins([settings.public_url, *settings.allowed_origins]))
 app.include_router(router)
 add_exception_handlers(app)
 # The last one added is the first to see a request.
 app.add_middleware(TrailingSlash)
 app.add_middleware(BodyLimits)
 app.add_middleware(
+    CSRFMiddleware,
+    cookie_name=cookie_transport.cookie_name,
+    origins=origins,
+    login_paths=[app.url_path_for("auth:cookie.login")],
+)
+app.add_middleware(
     CORSMiddleware,
-    allow_origins=[settings.public_url, *settings.allowed_origins],
+    allow_origins=origins,
+    allow_credentials=True,
     allow_methods=["*"],
     allow_headers=["*"],
     expose_headers=["Link", "Retry-After", "X-Request-ID"],

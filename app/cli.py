@@ -231,6 +231,25 @@ def create_superuser(
 
 
 @app.command()
+def purge() -> None:
+    """Delete sessions and tokens that have expired, and audit events older than AUDIT_RETENTION_DAYS."""
+    from app.services import purge
+
+    async def run() -> int:
+        try:
+            return await purge.purge(db.async_session_maker)
+        finally:
+            await db.engine.dispose()
+
+    if settings.in_memory:
+        _fail("A database in memory is its server's alone, which purges it by itself.")
+    _require_schema()
+    with _one_clear_sentence():
+        deleted = asyncio.run(run())
+    typer.echo(f"{deleted} rows are deleted.")
+
+
+@app.command()
 def check() -> None:
     """Check the settings, the models and the database, and say everything that is wrong."""
     wrong = model_problems(Base)

@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi_users.authentication import AuthenticationBackend, BearerTransport, JWTStrategy
 from fastapi_users.exceptions import UserNotExists
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,9 +17,14 @@ from app.db import get_async_session, pause
 from app.models import User
 from fastapi_users_sqlmodel import (
     BaseUserManager,
+    BearerRefreshTransport,
     FastAPIUsers,
     LetterKind,
     PasswordHelper,
+    SessionBackend,
+    SessionCookieTransport,
+    SessionLifetimes,
+    Sessions,
     SQLAlchemyUserDatabase,
     Throttle,
     UUIDIDMixin,
@@ -109,15 +114,26 @@ async def get_user_manager(
     return UserManager(user_db, session)
 
 
-async def get_jwt_strategy() -> JWTStrategy[User, uuid.UUID]:
-    """Sign access tokens with a key that is good for nothing else."""
-    return JWTStrategy(secret=settings.key_for("access-token"), lifetime_seconds=settings.access_token_lifetime)
-
-
-auth_backend = AuthenticationBackend(
-    name="jwt", transport=BearerTransport(tokenUrl="auth/jwt/login"), get_strategy=get_jwt_strategy
+_secret, *_previous = settings.keys_for("sessions")
+sessions = Sessions(
+    _secret,
+    previous=tuple(_previous),
+    issuer=settings.public_url,
+    lifetimes=SessionLifetimes(
+        access_token=timedelta(seconds=settings.access_token_lifetime),
+        refresh_token=timedelta(seconds=settings.refresh_token_lifetime),
+        idle=timedelta(seconds=settings.session_idle_lifetime),
+    ),
 )
-fastapi_users = FastAPIUsers[User, uuid.UUID](get_user_manager, [auth_backend])
+cookie_transport = SessionCookieTransport(settings.public_url, max_age=sessions.lifetimes.refresh_token)
+
+auth_backend = SessionBackend[User, uuid.UUID](
+    "jwt", BearerRefreshTransport(tokenUrl="auth/jwt/login"), sessions, get_user_manager
+)
+cookie_backend = SessionBackend[User, uuid.UUID]("cookie", cookie_transport, sessions, get_user_manager)
+fastapi_users = FastAPIUsers[User, uuid.UUID](get_user_manager, [auth_backend, cookie_backend])
 
 current_active_user = fastapi_users.current_user(active=True)
+current_verified_user = fastapi_users.current_user(active=True, verified=True)
+current_superuser = fastapi_users.current_user(active=True, superuser=True)
 current_user_if_any = fastapi_users.current_user(active=True, optional=True)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BeforeValidator, WithJsonSchema
 
-from app.core.errors import Forbidden, InvalidField
+from app.core.errors import InvalidField
 from app.crud.audit_event import AuditEvents
 from app.crud.base import Page, Rows
 from app.crud.item import Items
@@ -21,6 +21,7 @@ from app.users import (
     SessionDep,
     UserManager,
     current_active_user,
+    current_superuser,
     current_user_if_any,
     get_user_manager,
 )
@@ -43,18 +44,10 @@ __all__ = [
 ]
 
 CurrentUser = Annotated[User, Depends(current_active_user)]
+CurrentSuperuser = Annotated[User, Depends(current_superuser)]
 Viewer = Annotated[User | None, Depends(current_user_if_any)]
 UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
 RequestDep = Request
-
-
-async def _current_superuser(user: CurrentUser) -> User:
-    if not user.is_superuser:
-        raise Forbidden(user.id)
-    return user
-
-
-CurrentSuperuser = Annotated[User, Depends(_current_superuser)]
 
 
 async def _users(session: SessionDep) -> Users:

@@ -80,10 +80,11 @@ def _generic(status: int) -> dict[str, Any]:
 
 
 def _document(openapi: dict[str, Any]) -> None:
-    """Add what no endpoint says of itself: a body that is too large, a database that is away; a 422 without values."""
+    """Add what no endpoint says of itself: from another site, too large, no database; and a 422 without values."""
     for path in openapi["paths"].values():
         for method, operation in path.items():
             if method not in {"get", "head", "options"}:
+                operation["responses"].setdefault("403", _generic(403))
                 operation["responses"].setdefault("413", _generic(413))
             if operation.get("tags") != ["health"]:
                 operation["responses"].setdefault("503", _generic(503))

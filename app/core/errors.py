@@ -37,6 +37,15 @@ class Forbidden(AppError):
         return "Forbidden"
 
 
+class FreshLoginRequired(Forbidden):
+    """Too long ago that the password was proved: POST /auth/reauthenticate, and try again."""
+
+    @property
+    def detail(self) -> str:
+        """Say the code: the client asks for the password."""
+        return self.code
+
+
 class Unauthorized(AppError):
     """The person is not, or no longer, known."""
 

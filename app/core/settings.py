@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     require_verified: bool = False
     conceal_accounts: bool = False
     access_token_lifetime: int = Field(default=3600, gt=0, le=LONGEST_LIFETIME)
+    refresh_token_lifetime: int = Field(default=2592000, gt=0, le=LONGEST_LIFETIME)
+    session_idle_lifetime: int = Field(default=1209600, gt=0, le=LONGEST_LIFETIME)
     throttling: bool = True
     audit_retention_days: int = Field(default=400, gt=0, le=36500)
     log_format: Literal["console", "json"] | None = None

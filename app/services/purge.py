@@ -1,4 +1,4 @@
-"""Forget what is over: tokens that have expired, and audit events that are older than the settings say."""
+"""Forget what is over: sessions and tokens that have expired, and audit events older than the settings say."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.models import User
-from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, audit, tokens
+from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, audit, sessions, tokens
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ async def purge(session_maker: async_sessionmaker[AsyncSession]) -> int:
         store = SQLAlchemyUserDatabase[User, uuid.UUID](session, User)
         while True:
             async with store.transaction():
-                found = await store.ask(tokens.purge, limit=BATCH)
+                found = await store.ask(sessions.purge, limit=BATCH)
+                found += await store.ask(tokens.purge, limit=BATCH)
                 found += await store.ask(audit.purge, older_than=older_than, limit=BATCH)
             deleted += found
             if found < BATCH:

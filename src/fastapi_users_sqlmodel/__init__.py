@@ -5,8 +5,15 @@ from fastapi_users.manager import IntegerIDMixin, UUIDIDMixin
 
 from fastapi_users_sqlmodel import exceptions, schemas
 from fastapi_users_sqlmodel.audit import AuditEventKind, audit_events
+from fastapi_users_sqlmodel.authentication import (
+    BearerRefreshTransport,
+    SessionBackend,
+    SessionCookieTransport,
+    Sessions,
+)
 from fastapi_users_sqlmodel.bridge import NAMING_CONVENTION, rel, share_registry
 from fastapi_users_sqlmodel.checks import check_models, model_problems
+from fastapi_users_sqlmodel.csrf import CSRFMiddleware
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database.access_tokens import SQLAlchemyAccessTokenDatabase, SQLModelAccessTokenDatabase
 from fastapi_users_sqlmodel.database.users import SQLAlchemyUserDatabase, SQLModelUserDatabase
@@ -14,6 +21,7 @@ from fastapi_users_sqlmodel.fastapi_users import FastAPIUsers
 from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.manager import BaseUserManager, LetterKind
 from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, PasswordPolicy
+from fastapi_users_sqlmodel.sessions import SessionLifetimes
 from fastapi_users_sqlmodel.tables.sqlalchemy import (
     SQLAlchemyBaseAccessTokenTable,
     SQLAlchemyBaseAccessTokenTableUUID,
@@ -43,6 +51,8 @@ __all__ = [
     "NAMING_CONVENTION",
     "AuditEventKind",
     "BaseUserManager",
+    "BearerRefreshTransport",
+    "CSRFMiddleware",
     "FastAPIUsers",
     "IntegerIDMixin",
     "InvalidPasswordException",
@@ -71,6 +81,10 @@ __all__ = [
     "SQLModelBaseUserTableUUID",
     "SQLModelUserDatabase",
     "SQLModelUserDatabaseAsync",
+    "SessionBackend",
+    "SessionCookieTransport",
+    "SessionLifetimes",
+    "Sessions",
     "Throttle",
     "ThrottleLimits",
     "UUIDIDMixin",

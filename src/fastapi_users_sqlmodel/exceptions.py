@@ -22,6 +22,14 @@ class InvalidChangeEmailToken(FastAPIUsersException):
     """The token that confirms or undoes a change of the address is unknown, used, or too old."""
 
 
+class SessionNotExists(FastAPIUsersException):
+    """There is no such session, or it is over."""
+
+
+class LoginNotFresh(FastAPIUsersException):
+    """It is too long ago that the password was proved in this session."""
+
+
 class LastSuperuser(FastAPIUsersException):
     """Without this one, nobody could administer the service."""
 

@@ -1,20 +1,26 @@
 """FastAPI Users' main object, which hands out our routers."""
 
-from typing import Generic
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, Generic
 
 import fastapi_users
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, WebSocket
 from fastapi_users import schemas
 from fastapi_users.authentication import AuthenticationBackend
 from fastapi_users.models import ID, UP
 from pydantic import BaseModel
 
+from fastapi_users_sqlmodel.authentication import SessionBackend
+from fastapi_users_sqlmodel.routers._errors import said
 from fastapi_users_sqlmodel.routers.account import get_account_router
 from fastapi_users_sqlmodel.routers.auth import get_auth_router, get_login_router
 from fastapi_users_sqlmodel.routers.register import get_register_router
 from fastapi_users_sqlmodel.routers.reset import get_reset_password_router
+from fastapi_users_sqlmodel.routers.sessions import get_refresh_router, get_sessions_router
 from fastapi_users_sqlmodel.routers.users import get_users_router
 from fastapi_users_sqlmodel.routers.verify import get_verify_router
+from fastapi_users_sqlmodel.websockets import OpenUserManager, get_websocket_user
 
 
 class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
@@ -47,6 +53,72 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
     ) -> APIRouter:
         """Return a router with the route alone that signs in."""
         return get_login_router(backend, self.get_user_manager, requires_verification)
+
+    def get_refresh_router(self, backend: SessionBackend[UP, ID]) -> APIRouter:
+        """Return a router with the route that refreshes the tokens of a bearer backend."""
+        return get_refresh_router(backend, self.get_user_manager)
+
+    def get_sessions_router(self) -> APIRouter:
+        """Return a router with routes that show and end one's sessions, and prove the password again."""
+        return get_sessions_router(self.get_user_manager, self.authenticator)
+
+    def fresh_login(
+        self,
+        within: timedelta | None = None,
+        *,
+        verified: bool = False,
+        superuser: bool = False,
+    ) -> Callable[..., Coroutine[Any, Any, UP]]:
+        """Return a dependency, as `current_user`, for what needs a password that was proved lately in this session.
+
+        Else it is 403 `FRESH_LOGIN_REQUIRED`, and the client asks for the password and posts it to `/reauthenticate`.
+
+        Args:
+            within: How lately; the manager's `fresh_login_within` if not given.
+            verified: Whether the address has to be verified.
+            superuser: Whether the user has to be a superuser.
+        """
+        current_user = self.authenticator.current_user(active=True, verified=verified, superuser=superuser)
+
+        async def fresh_user(user: Any = Depends(current_user), manager: Any = Depends(self.get_user_manager)) -> UP:
+            with said({}):
+                manager.require_fresh_login(within)
+            return user  # type: ignore[no-any-return]  # FastAPI Users' dependency does not say it
+
+        return fresh_user
+
+    def websocket_user(  # Each is a word of its own
+        self,
+        open_user_manager: OpenUserManager,
+        *,
+        origins: Sequence[str],
+        verified: bool = False,
+        superuser: bool = False,
+        check_every: timedelta = timedelta(seconds=1),
+    ) -> Callable[[WebSocket], AsyncIterator[UP]]:
+        """Return a dependency for WebSockets: who is there, by a cookie or a bearer token of a session backend.
+
+        A browser sends cookies with a handshake from any page, so a cookie counts from these origins alone (RFC 6455,
+        10.2). Whoever is refused is answered before the connection is accepted. When the session ends, in whatever way
+        and on whatever process, the connection is closed with 1008; the endpoint sees a disconnect.
+
+        Args:
+            open_user_manager: Opens a manager on a database session of its own, such as
+                `contextlib.asynccontextmanager(get_user_manager)` over such a session; a connection may last for days,
+                and holds none of the database's.
+            origins: The pages that may connect with a cookie: URLs of which the origin counts.
+            verified: Whether the address has to be verified.
+            superuser: Whether the user has to be a superuser.
+            check_every: How often one indexed statement asks whether the session lives.
+        """
+        return get_websocket_user(
+            self.authenticator.backends,
+            open_user_manager,
+            origins=origins,
+            verified=verified,
+            superuser=superuser,
+            check_every=check_every,
+        )
 
     def get_account_router(self, user_schema: type[BaseModel]) -> APIRouter:
         """Return a router with routes that change the password and the address, and delete the account."""

@@ -1,5 +1,7 @@
 """FastAPI Users' shapes on the wire, with fields that take what every database can hold, and nothing more."""
 
+import uuid
+from datetime import datetime
 from typing import Annotated, Generic
 
 from email_validator import EmailNotValidError, validate_email
@@ -102,6 +104,23 @@ class CurrentPasswordBody(_Body):
     """The password that one has."""
 
     current_password: StorableText
+
+
+class RefreshTokenBody(_Body):
+    """A refresh token, as signing in or refreshing has answered it."""
+
+    refresh_token: StorableText
+
+
+class SessionRead(BaseModel):
+    """Where somebody is signed in, as they say themselves; `current` is the session that asks."""
+
+    id: uuid.UUID
+    created_at: datetime
+    last_seen_at: datetime
+    ip_address: str | None
+    user_agent: str | None
+    current: bool
 
 
 class ChangePasswordBody(CurrentPasswordBody):

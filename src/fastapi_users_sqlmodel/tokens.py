@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -40,10 +41,19 @@ class IssuedToken:
     email: str
     email_canonical: str
     created_at: datetime
+    # In which it was asked for, if in any.
+    session_id: uuid.UUID | None
 
 
 def issue(  # noqa: PLR0913  # Each is a fact about the token
-    connection: Connection, tables: AccountTables, purpose: Purpose, user_id: Any, *, email: str, lifetime: timedelta
+    connection: Connection,
+    tables: AccountTables,
+    purpose: Purpose,
+    user_id: Any,
+    *,
+    email: str,
+    lifetime: timedelta,
+    session_id: uuid.UUID | None = None,
 ) -> str:
     """Issue a token; the newest three of a purpose live, and every undo token: a thief would push out the owner's.
 
@@ -61,6 +71,7 @@ def issue(  # noqa: PLR0913  # Each is a fact about the token
             user_id=user_id,
             email=email,
             email_canonical=canonical,
+            session_id=session_id,
             created_at=now,
             expires_at=now + lifetime,
         )
@@ -80,7 +91,7 @@ def find(connection: Connection, tables: AccountTables, purpose: Purpose, token:
         return None
     table = tables.tokens
     row = connection.execute(
-        select(table.c.user_id, table.c.email, table.c.email_canonical, table.c.created_at).where(
+        select(table.c.user_id, table.c.email, table.c.email_canonical, table.c.created_at, table.c.session_id).where(
             *_alive(table, purpose, token)
         )
     ).one_or_none()

@@ -1,16 +1,18 @@
 """The service on both databases: each test on one connection, in a transaction that is rolled back."""
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
 import pytest
+from fastapi_users.authentication import Strategy
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
-from fastapi_users_sqlmodel import testing
+from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, testing
 from tests.postgres import postgres_database
 
 # Neither `.env` nor the developer's environment decides what is tested; and nothing of this reaches other tests.
@@ -30,10 +32,15 @@ with pytest.MonkeyPatch.context() as environment:
     from app.mail.console import Console
     from app.models import User, UserGroup
     from app.services.dispatcher import deliver_all
-    from app.users import auth_backend, password_helper
+    from app.users import UserManager, auth_backend, password_helper
 
 BASE_URL = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
+
+
+def strategy(session: AsyncSession) -> Strategy[User, uuid.UUID]:
+    """Return what signs in without a password."""
+    return auth_backend.strategy(UserManager(SQLAlchemyUserDatabase(session, User), session))
 
 
 def form(username: str, password: str = PASSWORD) -> dict[str, str]:
@@ -188,9 +195,11 @@ def from_network(connect: Connect) -> From:
 
 
 @pytest.fixture
-def as_user(connect: Connect) -> AsUser:
+def as_user(connect: Connect, session: AsyncSession) -> AsUser:
     async def sign_in(user: User, /) -> httpx2.AsyncClient:
-        return connect(**await testing.as_user(user, auth_backend))
+        # As they are now: only who knows the present password signs in.
+        await session.refresh(user)
+        return connect(**await testing.as_user(user, auth_backend, strategy(session)))
 
     return sign_in
 

@@ -2,6 +2,7 @@
 
 import uuid
 from decimal import Decimal
+from functools import cache
 
 from sqlmodel import Session
 
@@ -16,15 +17,37 @@ PUBLIC_GROUP, PRIVATE_GROUP = 1, 2
 NUMBERS = [1, 2, 3, 4, 5, 6]
 
 
+@cache
+def hashed_password() -> str:
+    return password_helper.hash(PASSWORD)
+
+
+def make_user(name: str) -> User:
+    return User(
+        id=USERS[name],
+        email=f"{name}@example.com",
+        username=name,
+        hashed_password=hashed_password(),
+        is_active=True,
+        is_superuser=name == "admin",
+    )
+
+
+def restore(url: str, name: str) -> User:
+    """Let somebody be there again, with their rights, and return them."""
+    with connected(url) as connection, Session(connection, expire_on_commit=False) as session:
+        user = session.merge(make_user(name))
+        session.commit()
+        return user
+
+
 def make_world(url: str) -> None:
     """Make the world in an empty database that is at head."""
-    hashed_password = password_helper.hash(PASSWORD)
     with connected(url) as connection, Session(connection) as session:
         session.add_all([UserGroup(name="Public", is_public=True), UserGroup(name="Private")])
         session.flush()
         for name, user_id in USERS.items():
-            user = User(id=user_id, email=f"{name}@example.com", username=name, hashed_password=hashed_password)
-            user.is_superuser = name == "admin"
+            user = make_user(name)
             user.group_id = PRIVATE_GROUP if name == "member" else PUBLIC_GROUP
             session.add(user)
             session.flush()

@@ -18,9 +18,7 @@ from sqlmodel import Session, col
 
 from app.core.settings import settings
 from app.models import Item, User, UserGroup
-from app.users import auth_backend
-from fastapi_users_sqlmodel import testing
-from tests.app.databases import connected, migrated
+from tests.app.databases import connected, migrated, signed_in
 from tests.postgres import postgres_database
 from tests.programs import open_programs
 from tests.server import Server, start_server
@@ -60,6 +58,9 @@ class House:
         ]
         self.add(*users)
         return users
+
+    async def headers(self, user: User) -> dict[str, str]:
+        return await signed_in(self.database_url, user)
 
     def demote_everybody(self) -> None:
         with connected(self.database_url) as connection:
@@ -116,10 +117,6 @@ async def sign_in(client: httpx2.AsyncClient, name: str) -> int:
     return answer.status_code
 
 
-async def headers(user: User) -> dict[str, str]:
-    return await testing.as_user(user, auth_backend)
-
-
 class TestRegister:
     async def test_forty_with_one_address_in_eight_spellings(self, house: House, client: httpx2.AsyncClient) -> None:
         answers = await at_once(
@@ -152,7 +149,10 @@ class TestRegister:
     ) -> None:
         users = house.add_users(*(f"renamed{n}" for n in range(8)))
         answers = await at_once(
-            [client.patch("/users/me", json={"username": "wanted"}, headers=await headers(user)) for user in users]
+            [
+                client.patch("/users/me", json={"username": "wanted"}, headers=await house.headers(user))
+                for user in users
+            ]
         )
         assert said(answers) == {(200, None): 1, (400, "UPDATE_USER_USERNAME_ALREADY_EXISTS"): 7}
 
@@ -162,7 +162,7 @@ class TestLastSuperuser:
         active = (col(User.is_superuser), col(User.is_active))
         house.demote_everybody()
         users = house.add_users(*(f"super{n}" for n in range(8)), is_superuser=True)
-        signed = {user.id: await headers(user) for user in users}
+        signed = {user.id: await house.headers(user) for user in users}
 
         def remove(one: User, other: User, way: int) -> Awaitable[httpx2.Response]:
             if way == 0:
@@ -177,7 +177,7 @@ class TestLastSuperuser:
         assert left == 1
         with connected(house.database_url) as connection, Session(connection) as session:
             last = session.scalars(select(User).where(*active)).one()
-        own = await client.patch(f"/users/{last.id}", json={"is_superuser": False}, headers=await headers(last))
+        own = await client.patch(f"/users/{last.id}", json={"is_superuser": False}, headers=await house.headers(last))
         assert (own.status_code, own.json()) == (409, {"detail": "LAST_SUPERUSER"})
 
     async def test_eight_who_demote_themselves_leave_one(self, house: House, client: httpx2.AsyncClient) -> None:
@@ -186,7 +186,7 @@ class TestLastSuperuser:
         users = house.add_users(*(f"modest{n}" for n in range(8)), is_superuser=True)
         answers = await at_once(
             [
-                client.patch(f"/users/{user.id}", json={"is_superuser": False}, headers=await headers(user))
+                client.patch(f"/users/{user.id}", json={"is_superuser": False}, headers=await house.headers(user))
                 for user in users
             ]
         )
@@ -198,7 +198,7 @@ class TestGroups:
     @pytest.fixture
     async def by_superuser(self, house: House) -> dict[str, str]:
         (superuser,) = house.add_users(f"su-{uuid.uuid4().hex[:8]}", is_superuser=True)
-        return await headers(superuser)
+        return await house.headers(superuser)
 
     async def test_two_renamed_to_one_name(
         self, house: House, client: httpx2.AsyncClient, by_superuser: dict[str, str]
@@ -254,11 +254,11 @@ class TestDelete:
     async def test_a_user_who_is_creating_items_leaves_none(self, house: House, client: httpx2.AsyncClient) -> None:
         (user,) = house.add_users("leaving")
         (superuser,) = house.add_users("remover", is_superuser=True)
-        signed = await headers(user)
+        signed = await house.headers(user)
         creations = [
             client.post("/items", json={"title": f"Thing {n}", "price": "1.00"}, headers=signed) for n in range(30)
         ]
-        deletion = client.delete(f"/users/{user.id}", headers=await headers(superuser))
+        deletion = client.delete(f"/users/{user.id}", headers=await house.headers(superuser))
         answers = await at_once([*creations[:10], deletion, *creations[10:]])
         assert answers[10].status_code == 204
         assert {answer.status_code for answer in answers} <= {201, 204, 401}
@@ -269,7 +269,7 @@ class TestEverythingAtOnce:
     async def test_two_hundred_requests(self, house: House, client: httpx2.AsyncClient) -> None:
         users = house.add_users(*(f"crowd{n}" for n in range(10)))
         house.add(group := UserGroup(name="Crowd", is_public=True))
-        signed = [await headers(user) for user in users]
+        signed = [await house.headers(user) for user in users]
         requests: list[Awaitable[httpx2.Response]] = []
         for n, own in zip(range(25), itertools.cycle(signed), strict=False):
             requests += [

@@ -29,9 +29,7 @@ from app.api.errors import add_exception_handlers
 from app.api.middleware import RequestID
 from app.core.settings import Settings, settings
 from app.models import User, UserGroup
-from app.users import auth_backend
-from fastapi_users_sqlmodel import testing
-from tests.app.databases import connected, migrated
+from tests.app.databases import connected, migrated, signed_in
 from tests.conftest import CreateDatabase
 from tests.postgres import own_server, postgres_server
 from tests.programs import Programs
@@ -415,7 +413,7 @@ class TestServiceUnderStress:
             session.add(user)
             session.commit()
         async with server.client() as client:
-            client.headers.update(await testing.as_user(user, auth_backend))
+            client.headers.update(await signed_in(database_url, user))
             with locked(database_url):
                 # More than the pool has connections: some wait for the lock, the others for a connection.
                 waiting = [client.patch("/users/me", json={"name": "Ann"}) for _ in range(46)]

@@ -10,10 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.models import Item, OAuthAccount, Post, User
-from app.users import auth_backend
-from fastapi_users_sqlmodel import testing
 from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser, Letters
-from tests.app.databases import connected, migrated
+from tests.app.databases import connected, migrated, signed_in
 from tests.app.shapes import UNAUTHORIZED, problems, said
 from tests.programs import Programs
 from tests.server import start_server
@@ -166,7 +164,7 @@ async def test_of_two_superusers_who_leave_at_once_one_stays(
         add(User(email="first@example.com", hashed_password=hashed_password, is_superuser=True))
         for number in range(ROUNDS):
             both = add(User(email=f"{number}@example.com", hashed_password=hashed_password, is_superuser=True))
-            signed = [await testing.as_user(user, auth_backend) for user in both]
+            signed = [await signed_in(database_url, user) for user in both]
             answers = await asyncio.gather(
                 *(client.post("/auth/delete-account", json=RIGHT, headers=headers) for headers in signed)
             )

@@ -16,10 +16,8 @@ from sqlmodel import Session, select
 
 from app.core.settings import settings
 from app.models import User
-from app.users import auth_backend
-from fastapi_users_sqlmodel import testing
 from tests.app.conftest import PASSWORD, form
-from tests.app.databases import connected, migrated
+from tests.app.databases import connected, migrated, signed_in
 from tests.app.shapes import said
 from tests.postgres import postgres_database
 from tests.programs import Programs, open_programs
@@ -88,7 +86,7 @@ class House:
     async def request(
         self, method: str, path: str, network: str, user: User | None = None, /, **body: str
     ) -> httpx2.Response:
-        headers = {} if user is None else await testing.as_user(user, auth_backend)
+        headers = {} if user is None else await signed_in(self.database_url, user)
         return await self.client.request(method, path, json=body, headers={**headers, "X-Forwarded-For": network})
 
     async def letters_to(self, *addresses: str) -> list[int]:

@@ -1,5 +1,6 @@
 """openapi.json says what the service does, and the service does what openapi.json says."""
 
+import asyncio
 import json
 import secrets
 import socket
@@ -17,12 +18,12 @@ from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, settings
 
 from app.app import app
+from app.core.settings import settings as service_settings
 from app.models import User
 from tests.app.conftest import PASSWORD
-from tests.app.databases import migrated
+from tests.app.databases import migrated, signed_in
 from tests.app.openapi_codes import failures, is_ours
-from tests.app.openapi_world import NUMBERS, USERS, make_world
-from tests.app.openapi_world import PASSWORD as PASSWORD_OF_ALL
+from tests.app.openapi_world import NUMBERS, USERS, make_world, restore
 from tests.postgres import postgres_database
 from tests.programs import Programs, open_programs
 from tests.server import Server, start_server
@@ -77,21 +78,27 @@ class TestDocument:
         expected = {error.code for error in said} | ALSO_SAID.get((method, path), set())
         documented = {code for answer in operation["responses"].values() for code in codes(answer)}
         assert expected <= documented
-        assert documented - expected <= {"UNAUTHORIZED"}
+        assert documented - expected <= {"UNAUTHORIZED", "FORBIDDEN"}
 
     @operations
     def test_who_must_sign_in(self, method: str, path: str, operation: dict[str, Any]) -> None:
         """Where one may sign in but need not, an empty alternative says so."""
-        if "401" in operation["responses"]:
-            assert operation["security"] == [{"OAuth2PasswordBearer": []}]
+        ways: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"APIKeyCookie": []}]
+        if path in {"/auth/jwt/logout", "/auth/cookie/logout"}:
+            # Each ends what its own transport brought.
+            assert operation["security"] == [ways["cookie" in path]]
+        elif "401" in operation["responses"] and path != "/auth/jwt/refresh":
+            assert operation["security"] == ways
         else:
-            assert operation.get("security", [{}])[-1] == {}
+            assert operation.get("security", [*ways, {}]) == [*ways, {}]
 
     @operations
     def test_the_generic_failures(self, method: str, path: str, operation: dict[str, Any]) -> None:
         for status, header in ((401, "WWW-Authenticate"), (429, "Retry-After"), (503, "Retry-After")):
             if answer := operation["responses"].get(str(status)):
-                assert documented_details(operation, status) == {HTTPStatus(status).phrase}
+                is_refused = (path, status) == ("/auth/jwt/refresh", 401)
+                phrase = "REFRESH_BAD_TOKEN" if is_refused else HTTPStatus(status).phrase
+                assert documented_details(operation, status) == {phrase}
                 assert answer["headers"][header]["required"]
         assert ("413" in operation["responses"]) == (method != "get")
         assert ("503" in operation["responses"]) == (path != "/health/live")
@@ -153,7 +160,8 @@ class TestGenericAnswers:
         ("method", "path"), [(method, path) for method, path, _ in OPERATIONS if method in {"post", "put", "patch"}]
     )
     async def test_a_body_of_more_than_1_mib(self, client: httpx2.AsyncClient, method: str, path: str) -> None:
-        response = await client.request(method, path, content=b" " * (1024 * 1024 + 1))
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        response = await client.request(method, path, content=b" " * (1024 * 1024 + 1), headers=headers)
         assert (response.status_code, response.json()) == (413, {"detail": "Content Too Large"})
 
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -175,9 +183,9 @@ class TestGenericAnswers:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def server(
+def running(
     request: pytest.FixtureRequest, interpreter: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[tuple[Server, str]]:
     """Start the real service, in its small world."""
     folder = tmp_path_factory.mktemp("openapi")
     with ExitStack() as opened:
@@ -186,21 +194,36 @@ def server(
         else:
             url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
         make_world(migrated(url))
-        server = start_server(opened.enter_context(open_programs(interpreter, folder)), database_url=url)
-        yield server
+        # The same key as here, so that nobody needs to sign in first.
+        env = {"SECRET_KEY": service_settings.secret_key.get_secret_value()}
+        server = start_server(opened.enter_context(open_programs(interpreter, folder)), database_url=url, env=env)
+        yield server, url
         ran = server.stop()
         assert "Traceback" not in ran.err, ran.err
 
 
 # The superuser comes last: much is gone afterwards.
 @pytest.fixture(scope="module", params=["nobody", "member", "admin"])
-def headers(request: pytest.FixtureRequest, server: Server) -> dict[str, str]:
-    """Return what says who is asking."""
-    if request.param == "nobody":
-        return {}
-    form = {"username": request.param, "password": PASSWORD_OF_ALL}
-    answer = httpx2.post(f"{server.url}/auth/jwt/login", data=form).json()
-    return {"Authorization": f"Bearer {answer['access_token']}"}
+def who(request: pytest.FixtureRequest) -> str:
+    """Return who is asking."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def server(running: tuple[Server, str]) -> Server:
+    return running[0]
+
+
+@pytest.fixture
+def headers(who: str, running: tuple[Server, str]) -> dict[str, str]:
+    """Return what says so; signed in anew for each operation, because some of them end sessions, rights, or people."""
+    # What comes from another page than ours is refused before anybody looks at it.
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    if who == "nobody":
+        return headers
+    url = running[1]
+    return {**headers, **asyncio.run(signed_in(url, restore(url, who)))}
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,8 @@ from sqlmodel import Session
 
 from app.core.settings import settings
 from app.models import User
-from app.users import auth_backend
-from fastapi_users_sqlmodel import testing
 from tests.app.conftest import PASSWORD, form
-from tests.app.databases import connected, migrated
+from tests.app.databases import connected, migrated, signed_in
 from tests.app.shapes import said
 from tests.programs import Programs
 from tests.server import Server, start_server
@@ -74,10 +72,10 @@ async def test_whose_address_a_superuser_changes_verifies_it_first(
     user = User(email="anna@example.com", username="anna", hashed_password=hashed_password, is_verified=True)
     superuser = User(email="root@example.com", hashed_password=hashed_password, is_superuser=True, is_verified=True)
     add_users(database_url, user, superuser)
-    signed_in = await testing.as_user(superuser, auth_backend)
+    headers = await signed_in(database_url, superuser)
     async with server.client() as client:
         assert (await client.post("/auth/jwt/login", data=form("anna"))).status_code == 200
-        response = await client.patch(f"/users/{user.id}", json={"email": "new@example.com"}, headers=signed_in)
+        response = await client.patch(f"/users/{user.id}", json={"email": "new@example.com"}, headers=headers)
         assert response.status_code == 200
         assert said(await client.post("/auth/jwt/login", data=form("anna"))) == NOT_VERIFIED
         await client.post("/auth/request-verify-token", json={"email": "new@example.com"})
@@ -86,5 +84,5 @@ async def test_whose_address_a_superuser_changes_verifies_it_first(
         assert (await client.post("/auth/jwt/login", data=form("anna"))).status_code == 200
         # What was refused is a failed sign-in, whatever was said.
         path = f"/audit-events?user_id={user.id}"
-        kinds = [event["kind"] for event in (await client.get(path, headers=signed_in)).json()]
+        kinds = [event["kind"] for event in (await client.get(path, headers=headers)).json()]
         assert kinds[:5] == ["login", "verify", "request_verify", "login_failed", "change_email"]

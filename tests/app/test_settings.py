@@ -66,6 +66,8 @@ class TestDefaults:
             "require_verified": False,
             "conceal_accounts": False,
             "access_token_lifetime": 3600,
+            "refresh_token_lifetime": 2592000,
+            "session_idle_lifetime": 1209600,
             "throttling": True,
             "audit_retention_days": 400,
             "log_format": None,

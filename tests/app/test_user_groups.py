@@ -303,9 +303,12 @@ class TestListUsers:
             assert said(response) == (200, [user_public(member)])
 
     async def test_somebody_deactivated_of_a_public_one(
-        self, as_user: AsUser, deactivated: User, public: UserGroup, member: User
+        self, as_user: AsUser, session: AsyncSession, stranger: User, public: UserGroup, member: User
     ) -> None:
-        response = await (await as_user(deactivated)).get(f"/user-groups/{public.id}/users")
+        client = await as_user(stranger)
+        stranger.is_active = False
+        await session.commit()
+        response = await client.get(f"/user-groups/{public.id}/users")
         assert said(response) == (200, [user_public(member)])
 
     async def test_member_of_a_public_one(self, as_user: AsUser, public: UserGroup, member: User) -> None:

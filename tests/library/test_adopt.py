@@ -140,7 +140,7 @@ def create_what_stands_beside(project: AlembicProject, url: str) -> None:
     upgrade = revision.partition("def downgrade")[0]
     touched = re.findall(r"\bop\.(create_table|batch_alter_table)\(\s*['\"](\w+)['\"]", upgrade)
     assert len(touched) == len(re.findall(r"\bop\.(?!f\()", upgrade))
-    assert {name for _operation, name in touched} == {"user_token", "user_audit_event"}
+    assert {name for _operation, name in touched} == {"user_session", "user_token", "user_audit_event"}
     project.succeed("upgrade", "head", url=url)
 
 

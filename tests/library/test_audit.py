@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from fastapi_users_sqlmodel import AuditEventKind, LetterKind, audit_events
 from fastapi_users_sqlmodel.audit import purge
+from fastapi_users_sqlmodel.authentication import BearerRefreshTransport, SessionBackend, Sessions
 from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword
 from fastapi_users_sqlmodel.schemas import BaseUserCreate, BaseUserUpdate
 from tests.library.accounts import (
@@ -42,6 +43,21 @@ def own(accounts: Accounts, user_id: Any) -> list[Any]:
         return sorted(rows, key=lambda row: row["id"])
 
 
+async def be_signed_in(accounts: Accounts, user: Any) -> None:
+    """Do everything that a person does with sessions."""
+    manager, here = accounts.manager, request()
+    sessions = Sessions("a secret of thirty-two bytes at least")
+    backend: SessionBackend[Any, Any] = SessionBackend("jwt", BearerRefreshTransport("login"), sessions, Accounts)
+    strategy = backend.strategy(manager, here)
+    user = await strategy.read_token(await strategy.write_token(user), manager)
+    await manager.reauthenticate(user, PASSWORD, here)
+    await manager.end_other_sessions(user, here)
+    assert manager.current_session is not None
+    await manager.record_replayed_refresh_token(user.id, here)
+    await manager.end_current_session(user)
+    manager.current_session = None
+
+
 async def live(accounts: Accounts) -> Any:
     """Do everything that a person does with an account; return the id."""
     manager, here = accounts.manager, request()
@@ -50,6 +66,7 @@ async def live(accounts: Accounts) -> Any:
     await manager.sign_in(credentials(ANNA), here)
     await manager.sign_in(credentials(ANNA, "wrong"), here)
     await manager.record_logout(user, here)
+    await be_signed_in(accounts, user)
     await manager.request_verification(ANNA, here)
     await manager.verify(manager.token(LetterKind.VERIFY), here)
     await manager.request_reset_password(ANNA, here)
@@ -69,6 +86,9 @@ KINDS_OF_A_LIFE = [
     "login",
     "login_failed",
     "logout",
+    "reauthenticate",
+    "end_session",
+    "refresh_token_replayed",
     "request_verify",
     "verify",
     "forgot_password",
@@ -88,8 +108,8 @@ class TestRows:
         assert accounts.events() == KINDS_OF_A_LIFE
         assert {*KINDS_OF_A_LIFE, "delete"} == set(AuditEventKind)
         rows = own(accounts, user_id)
-        assert [row["network"] for row in rows] == [NETWORK] * 13 + [None]
-        assert [row["actor_id"] is None for row in rows] == [True] * 13 + [False]
+        assert [row["network"] for row in rows] == [NETWORK] * 16 + [None]
+        assert [row["actor_id"] is None for row in rows] == [True] * 16 + [False]
         emails = {row["kind"]: row["email"] for row in rows if row["email"]}
         assert emails == {
             "register": ANNA,
@@ -213,7 +233,7 @@ class TestOneSOwn:
         other = await accounts.user("berta@example.com")
         await accounts.manager.sign_in(credentials("berta@example.com"), request())
         assert [row["kind"] for row in own(accounts, other.id)] == ["login"]
-        assert len(own(accounts, user_id)) == 14
+        assert len(own(accounts, user_id)) == len(KINDS_OF_A_LIFE)
 
 
 class TestPurge:

@@ -57,7 +57,7 @@ class TestOneRegistry:
 
     def test_the_models_fit_together(self) -> None:
         assert model_problems(Base) == []
-        assert set(Base.metadata.tables) == {"user", "user_audit_event", "user_token", "usergroup"}
+        assert set(Base.metadata.tables) == {"user", "user_audit_event", "user_session", "user_token", "usergroup"}
 
     async def test_from_the_group_to_its_users_and_back(self, session: AsyncSession, group: UserGroup) -> None:
         statement = select(UserGroup).options(selectinload(rel(UserGroup.users)).joinedload(User.group))
@@ -140,7 +140,8 @@ class TestShareRegistry:
                 print(session.exec(select(User)).one().group.users[0].email)
             engine.dispose()
             """)
-            == "['accesstoken', 'user', 'user_audit_event', 'user_token', 'usergroup'] [] []\nanna@example.com\n"
+            == "['accesstoken', 'user', 'user_audit_event', 'user_session', 'user_token', 'usergroup'] [] []\n"
+            "anna@example.com\n"
         )
 
     def test_it_refuses_when_tables_were_declared_before(self) -> None:

@@ -56,7 +56,8 @@ def test_the_dialects_are_the_same_in_the_database(ids: str, database_url: str) 
         described(make_models(f"{dialect}-{ids}").metadata, engine) for dialect in ("sqlalchemy", "sqlmodel")
     )
     engine.dispose()
-    assert sorted(of_sqlalchemy) == ["accesstoken", "oauth_account", "user", "user_audit_event", "user_token"]
+    tables = ["accesstoken", "oauth_account", "user", "user_audit_event", "user_session", "user_token"]
+    assert sorted(of_sqlalchemy) == tables
     for name in of_sqlalchemy:
         assert of_sqlalchemy[name] == of_sqlmodel[name]
 
@@ -83,6 +84,13 @@ class TestDescription:
             "oauth_account.account_id": "VARCHAR(320)",
             "oauth_account.account_email": "VARCHAR(320)",
             "accesstoken.token": "VARCHAR(43)",
+            "user_session.transport": "VARCHAR(16)",
+            "user_session.method": "VARCHAR(16)",
+            "user_session.ip_address": "VARCHAR(64)",
+            "user_session.user_agent": "VARCHAR(256)",
+            "user_session.secret_hash": "VARCHAR(64)",
+            "user_session.previous_hash": "VARCHAR(64)",
+            "user_session.nonce": "VARCHAR(64)",
             "user_token.hash": "VARCHAR(64)",
             "user_token.purpose": "VARCHAR(32)",
             "user_token.email": "VARCHAR(320)",
@@ -105,7 +113,13 @@ class TestDescription:
             "user.changed_at",
             "oauth_account.expires_at",
             "oauth_account.refresh_token",
+            "user_session.ip_address",
+            "user_session.user_agent",
+            "user_session.previous_hash",
+            "user_session.nonce",
+            "user_session.rotated_at",
             "user_token.user_id",
+            "user_token.session_id",
             "user_audit_event.user_id",
             "user_audit_event.actor_id",
             "user_audit_event.email",
@@ -115,7 +129,7 @@ class TestDescription:
         }
 
     def test_foreign_keys_are_indexed_and_go_with_the_user(self, form: str) -> None:
-        for name in ("oauth_account", "accesstoken"):
+        for name in ("oauth_account", "accesstoken", "user_session"):
             [key] = self.table(form, name).c.user_id.foreign_keys
             assert (key.target_fullname, key.ondelete) == ("user.id", "CASCADE")
             assert ["user_id"] in [index.columns.keys() for index in self.table(form, name).indexes]

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from app.api.deps import CurrentUser, Id, PagerDep, RequestDep, UserGroupsDep, UserId, UserManagerDep, Viewer
 from app.api.errors import Meanings, responses, said_as
-from app.core.errors import Forbidden, Unauthorized
+from app.core.errors import Forbidden, FreshLoginRequired, Unauthorized
 from app.crud.user import UserNotFound
 from app.crud.user_group import UserGroupNameTaken, UserGroupNotFound
 from app.models import UserGroup
@@ -19,7 +19,12 @@ router = APIRouter(prefix="/user-groups", tags=["user-groups"])
 # Signing in is optional: OpenAPI says so with a second, empty alternative.
 ANYONE: dict[str, Any] = {"security": [{}]}
 ADMINISTER = (Unauthorized, Forbidden, UserGroupNotFound)
-MEMBER_MEANINGS: Meanings = {exceptions.NotSuperuser: Forbidden, exceptions.UserNotExists: UserNotFound}
+MOVE = (*ADMINISTER, FreshLoginRequired, UserNotFound)
+MEMBER_MEANINGS: Meanings = {
+    exceptions.NotSuperuser: Forbidden,
+    exceptions.LoginNotFresh: FreshLoginRequired,
+    exceptions.UserNotExists: UserNotFound,
+}
 
 
 @router.get("", response_model=list[UserGroupRead], openapi_extra=ANYONE)
@@ -76,7 +81,7 @@ async def list_user_group_users(
     return [UserPublic.model_validate(member) for member in members]
 
 
-@router.put("/{group_id}/users/{user_id}", status_code=204, responses=responses(*ADMINISTER, UserNotFound))
+@router.put("/{group_id}/users/{user_id}", status_code=204, responses=responses(*MOVE))
 async def put_user_group_user(  # noqa: PLR0913, PLR0917  # Each is something that it asks for
     group_id: Id,
     user_id: UserId,
@@ -91,7 +96,7 @@ async def put_user_group_user(  # noqa: PLR0913, PLR0917  # Each is something th
         await user_manager.update_by_superuser(viewer, user_id, {"group_id": group_id}, request)
 
 
-@router.delete("/{group_id}/users/{user_id}", status_code=204, responses=responses(*ADMINISTER, UserNotFound))
+@router.delete("/{group_id}/users/{user_id}", status_code=204, responses=responses(*MOVE))
 async def delete_user_group_user(  # noqa: PLR0913, PLR0917  # Likewise
     group_id: Id,
     user_id: UserId,

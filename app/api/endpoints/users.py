@@ -19,7 +19,7 @@ from app.api.deps import (
     UsersDep,
 )
 from app.api.errors import Meanings, responses, said_as
-from app.core.errors import Forbidden, Unauthorized
+from app.core.errors import Forbidden, FreshLoginRequired, Unauthorized
 from app.crud.user import (
     LastSuperuser,
     UpdateUserEmailAlreadyExists,
@@ -38,12 +38,14 @@ OWN_UPDATE = (Unauthorized, UpdateUserUsernameAlreadyExists, CurrentPasswordBad,
 SUPERUSER_UPDATE = (
     Unauthorized,
     Forbidden,
+    FreshLoginRequired,
     UserNotFound,
     UserGroupNotFound,
     UpdateUserEmailAlreadyExists,
     UpdateUserUsernameAlreadyExists,
     LastSuperuser,
 )
+DELETE = (Unauthorized, Forbidden, FreshLoginRequired, UserNotFound, LastSuperuser)
 
 OWN_MEANINGS: Meanings = {
     exceptions.InvalidCurrentPassword: CurrentPasswordBad,
@@ -54,6 +56,7 @@ OWN_MEANINGS: Meanings = {
 }
 DELETE_MEANINGS: Meanings = {
     exceptions.NotSuperuser: Forbidden,
+    exceptions.LoginNotFresh: FreshLoginRequired,
     exceptions.UserNotExists: UserNotFound,
     exceptions.LastSuperuser: LastSuperuser,
 }
@@ -125,7 +128,7 @@ async def put_user(
         return await user_manager.update_by_superuser(viewer, user_id, allowed, request)
 
 
-@router.delete("/{user_id}", status_code=204, responses=responses(Unauthorized, Forbidden, UserNotFound, LastSuperuser))
+@router.delete("/{user_id}", status_code=204, responses=responses(*DELETE))
 async def delete_user(user_id: UserId, viewer: CurrentUser, user_manager: UserManagerDep, request: RequestDep) -> None:
     """Delete a user, and what hangs on the user."""
     with said_as(DELETE_MEANINGS):

@@ -1,11 +1,13 @@
 """What the life of an account asks of the store of users, beside FastAPI Users' protocol."""
 
+import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Concatenate, Generic, cast
 
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.models import ID, UP
-from sqlalchemy import BigInteger, Connection, Integer, SmallInteger, and_, inspect, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Row, SmallInteger, and_, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from fastapi_users_sqlmodel.database._transactions import Transactions
@@ -24,6 +26,10 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         if len(username) > EMAIL_LENGTH or not is_storable(username) or not hasattr(self.user_table, "username"):
             return None
         return await self.run(self._read, _column(self.user_table, "username") == username.strip().lower())
+
+    async def get_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, Row[Any]] | None:
+        """Get a user and the session, which lives, in one statement."""
+        return await self.run(self._read_by_session, session_id, now)
 
     async def lock(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user as of now, whom nobody else changes until this transaction ends."""
@@ -67,6 +73,16 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
             # Of the user alone: a project may join other tables to it, and an outer join cannot be locked.
             statement = statement.with_for_update(of=self.user_table).execution_options(populate_existing=True)
         return session.scalars(statement).unique().one_or_none()
+
+    def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, Row[Any]] | None:
+        table, id_ = account_tables(self.user_table).sessions, _column(self.user_table, "id")
+        statement = (
+            select(self.user_table, *table.c)
+            .join(table, table.c.user_id == id_)
+            .where(table.c.id == session_id, table.c.idle_expires_at > now)
+        )
+        row = session.execute(statement).unique().one_or_none()
+        return (row[0], row) if row is not None else None
 
     def _lock_to_administer(self, session: Session, key: ID) -> tuple[UP | None, set[ID]]:
         if isinstance(key, int) and not fits(session, self.user_table, key):

@@ -103,11 +103,14 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
                 await self.on_change_email(user, previous, request)
                 await self.queue_letter(LetterKind.EMAIL_CHANGED, previous, user=user)
                 self.user_db.after_commit(lambda: self.on_after_change_email(user, previous, request))
+            if is_new_email or not user.is_active or (flags["is_superuser"] and not user.is_superuser):
+                await self._end_sessions(user.id, besides=self._own_session_id(user.id) if user.is_active else None)
             if is_new_email or not user.is_active:
                 # Whoever administers has the last word: nothing of before is good any more, undoing neither.
                 await self.user_db.ask(tokens.revoke, user.id, tuple(Purpose))
             if "hashed_password" in changes:
                 await self.user_db.ask(tokens.revoke, user.id, MORTAL)
+                await self._end_sessions(user.id, besides=self._own_session_id(user.id))
                 await self._record(AuditEventKind.CHANGE_PASSWORD, request, user_id=user.id, actor_id=actor_id)
                 await self.on_change_password(user, request)
             self.user_db.after_commit(lambda: self.on_after_update(user, changes, request))
@@ -119,6 +122,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
         Raises:
             UserNotExists: There is no such user.
             NotSuperuser: Whoever asks is no superuser, or not any more.
+            LoginNotFresh: They change somebody else, and their session has not seen the password lately.
         """
         if superuser is not None and not superuser.is_superuser:
             # Locks nobody.
@@ -128,6 +132,8 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
             raise UserNotExists
         if superuser is not None and superuser.id not in superusers:
             raise NotSuperuser
+        if superuser is not None and superuser.id != user_id and self.current_session is not None:
+            self.require_fresh_login()
         return user, superusers == {user_id}
 
     async def delete_account(self, user: UP, current_password: str, request: Request | None = None) -> None:
@@ -174,6 +180,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
             await self.on_before_delete(user, request)
             # SQLite as it comes lets rows that point to the user stay, and may give the id to the next one.
             await self.user_db.ask(tokens.revoke, user_id, tuple(Purpose))
+            await self._end_sessions(user_id)
             await self.user_db.delete(user)
             actor_id = superuser.id if superuser is not None else None
             origin = Origin(request_id=Origin.of(request).request_id)

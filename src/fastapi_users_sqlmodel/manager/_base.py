@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, cast
 
 from fastapi import Request, Response
+from fastapi.requests import HTTPConnection
 from fastapi_users import manager, schemas
 from fastapi_users.exceptions import (
     InvalidPasswordException,
@@ -25,6 +28,7 @@ from fastapi_users_sqlmodel.passwords import (
     PasswordHelper,
     PasswordPolicy,
 )
+from fastapi_users_sqlmodel.sessions import _rows as sessions
 from fastapi_users_sqlmodel.tables._accounts import account_tables
 from fastapi_users_sqlmodel.throttling import Throttle, client_network
 from fastapi_users_sqlmodel.tokens import IssuedToken, Purpose
@@ -49,6 +53,16 @@ class LetterKind(StrEnum):
     EMAIL_TAKEN = "email_taken"
 
 
+@dataclass(frozen=True, slots=True)
+class CurrentSession:
+    """The session that this request came in."""
+
+    id: uuid.UUID
+    user_id: Any
+    # When its user has last shown the password.
+    proved_at: datetime
+
+
 class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     """What a subclass may set and do differently, and what the operations have in common."""
 
@@ -66,7 +80,12 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     change_email_token_lifetime_seconds: int = 3600
     undo_change_email_token_lifetime_seconds: int = 7 * 24 * 3600
 
+    # How lately a superuser has to have shown the password to change others; the sessions of this library know.
+    fresh_login_within: ClassVar[timedelta] = timedelta(minutes=15)
+
     user_db: AccountStore[UP, ID]
+    # Set by the strategy that has read the request's token; a strategy without sessions sets none.
+    current_session: CurrentSession | None = None
 
     def __init__(self, user_db: Any, password_helper: PasswordHelper | None = None) -> None:
         if not isinstance(user_db, AccountStore):
@@ -155,7 +174,18 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         """Do something after a user has signed in; what is set on the response is sent with it."""
 
     async def _issue(self, purpose: Purpose, user_id: ID | None, email: str, lifetime: timedelta) -> str:
-        return await self.user_db.ask(tokens.issue, purpose, user_id, email=email, lifetime=lifetime)
+        session_id = self._own_session_id(user_id)
+        return await self.user_db.ask(
+            tokens.issue, purpose, user_id, email=email, lifetime=lifetime, session_id=session_id
+        )
+
+    def _own_session_id(self, user_id: ID | None) -> uuid.UUID | None:
+        """Return the session of this request, if it is this user's."""
+        current = self.current_session
+        return current.id if current is not None and current.user_id == user_id else None
+
+    async def _end_sessions(self, user_id: ID, *, besides: uuid.UUID | None = None) -> None:
+        await self.user_db.ask(sessions.end_all, user_id, besides=besides)
 
     async def _use(self, purpose: Purpose, token: str, refusal: Callable[[], Exception]) -> tuple[UP, IssuedToken]:
         """Lock the user of a token, and use it up: in this order, as everybody does, so that nobody waits in a ring."""
@@ -172,7 +202,7 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
             raise UserNotExists
         return user
 
-    async def _record(self, kind: AuditEventKind, request: Request | None, **event: Any) -> None:
+    async def _record(self, kind: AuditEventKind, request: HTTPConnection | None, **event: Any) -> None:
         await self.user_db.ask(audit.record, kind, Origin.of(request), **event)
 
     async def _record_update(

@@ -53,7 +53,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         await self._update_own(user, {"email": email}, current_password, request)
 
     async def confirm_email(self, token: str, request: Request | None = None) -> UP:
-        """Make the address that a token was sent to the user's.
+        """Make the address that a token was sent to the user's, and end all sessions but the one that asked for it.
 
         Raises:
             InvalidChangeEmailToken: It is unknown, used, or too old, or the address is taken by now.
@@ -64,6 +64,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
                 raise InvalidChangeEmailToken
             previous = user.email
             user = await self._set_email(user, issued.email, AuditEventKind.CHANGE_EMAIL, request)
+            await self._end_sessions(user.id, besides=issued.session_id)
             lifetime = timedelta(seconds=self.undo_change_email_token_lifetime_seconds)
             await self.user_db.ask(tokens.extend_undo, user.id, email=previous, lifetime=lifetime)
         return user
@@ -71,7 +72,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
     async def undo_change_email(self, token: str, request: Request | None = None) -> UP:
         """Give an account back to the address that was told of a change; before it happened, call it off.
 
-        Tokens of earlier changes stay good, those of later ones die: a thief cannot undo the undoing.
+        All sessions end. Tokens of earlier changes stay good, those of later ones die: a thief cannot undo the undoing.
 
         Raises:
             InvalidChangeEmailToken: It is unknown, used, or too old.
@@ -80,6 +81,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
             user, issued = await self._use(Purpose.UNDO_CHANGE_EMAIL, token, InvalidChangeEmailToken)
             previous = user.email
             user = await self._set_email(user, issued.email, AuditEventKind.UNDO_CHANGE_EMAIL, request)
+            await self._end_sessions(user.id)
             if canonical_email(previous) != issued.email_canonical:
                 await self.queue_letter(LetterKind.EMAIL_CHANGE_UNDONE, previous, user=user)
             await self.user_db.ask(tokens.revoke_undo_since, user.id, issued.created_at)

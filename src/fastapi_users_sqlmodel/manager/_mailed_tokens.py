@@ -17,11 +17,11 @@ from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 from fastapi_users_sqlmodel.manager._base import LetterKind, wait_for_the_beat
-from fastapi_users_sqlmodel.manager._sign_in import SignIns
+from fastapi_users_sqlmodel.manager._sessions import SignedIn
 from fastapi_users_sqlmodel.tokens import MORTAL, Purpose
 
 
-class MailedTokens(SignIns[UP, ID], Generic[UP, ID]):
+class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
     """What is proved with a letter."""
 
     async def request_verification(self, email: str, request: Request | None = None) -> None:
@@ -118,6 +118,7 @@ class MailedTokens(SignIns[UP, ID], Generic[UP, ID]):
     async def _set_password(self, user: UP, hashed_password: str, kind: AuditEventKind, request: Request | None) -> UP:
         user = await self.apply(user, {"hashed_password": hashed_password})
         await self.user_db.ask(tokens.revoke, user.id, MORTAL)
+        await self._end_sessions(user.id, besides=self._own_session_id(user.id))
         await self._record(kind, request, user_id=user.id)
         await self.on_change_password(user, request)
         await self.queue_letter(LetterKind.PASSWORD_CHANGED, user.email, user=user)

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
 from fastapi_users.router.common import ErrorModel
 
-from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed, NotSuperuser
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed, LoginNotFresh, NotSuperuser
 from fastapi_users_sqlmodel.passwords import HashingQueueFullError
 from fastapi_users_sqlmodel.throttling import TooManyRequests
 
@@ -22,6 +22,17 @@ CURRENT_PASSWORD_BAD = "CURRENT_PASSWORD_BAD"
 CONFIRM_EMAIL_BAD_TOKEN = "CONFIRM_EMAIL_BAD_TOKEN"
 UNDO_CHANGE_EMAIL_BAD_TOKEN = "UNDO_CHANGE_EMAIL_BAD_TOKEN"
 LAST_SUPERUSER = "LAST_SUPERUSER"
+REFRESH_BAD_TOKEN = "REFRESH_BAD_TOKEN"
+SESSION_NOT_FOUND = "SESSION_NOT_FOUND"
+FRESH_LOGIN_REQUIRED = "FRESH_LOGIN_REQUIRED"
+
+# Every other code is a 400.
+_STATUSES = {
+    REFRESH_BAD_TOKEN: HTTPStatus.UNAUTHORIZED,
+    FRESH_LOGIN_REQUIRED: HTTPStatus.FORBIDDEN,
+    SESSION_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    LAST_SUPERUSER: HTTPStatus.CONFLICT,
+}
 
 _EXAMPLE_REASON = "Password should be at least 8 characters"
 _PASSWORD_CODES = ("REGISTER_INVALID_PASSWORD", "RESET_PASSWORD_INVALID_PASSWORD", "UPDATE_USER_INVALID_PASSWORD")
@@ -60,6 +71,8 @@ def said(meanings: Mapping[type[FastAPIUsersException], str | int]) -> Iterator[
         raise RequestValidationError(problems) from error
     except NotSuperuser as error:
         raise HTTPException(403) from error
+    except LoginNotFresh as error:
+        raise HTTPException(403, FRESH_LOGIN_REQUIRED) from error
     except TooManyRequests as error:
         raise HTTPException(429, headers={"Retry-After": str(error.retry_after_seconds)}) from error
     except HashingQueueFullError as error:
@@ -69,33 +82,28 @@ def said(meanings: Mapping[type[FastAPIUsersException], str | int]) -> Iterator[
         if isinstance(meaning, int):
             headers = {"WWW-Authenticate": "Bearer"} if meaning == HTTPStatus.UNAUTHORIZED else None
             raise HTTPException(meaning, headers=headers) from error
-        status = HTTPStatus.CONFLICT if meaning == LAST_SUPERUSER else HTTPStatus.BAD_REQUEST
-        raise HTTPException(status, meaning) from error
+        raise HTTPException(_STATUSES.get(meaning, HTTPStatus.BAD_REQUEST), meaning) from error
 
 
 def responses(*codes: str, statuses: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
     """Document the codes of a route, and statuses that say their standard phrase."""
-    documented: dict[int | str, dict[str, Any]] = {}
-    for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT):
-        same = [code for code in codes if (code == LAST_SUPERUSER) == (status == HTTPStatus.CONFLICT)]
-        if same:
-            examples = {
-                code: {"summary": code.replace("_", " ").capitalize(), "value": _example(code)} for code in same
-            }
-            documented[int(status)] = {
-                "model": ErrorModel,
-                "description": status.phrase,
-                "content": {"application/json": {"examples": examples}},
-            }
-    for number in statuses:
-        phrase = HTTPStatus(number).phrase
-        documented[number] = {
+    examples: dict[int, dict[str, Any]] = {}
+    for code in codes:
+        said_with = int(_STATUSES.get(code, HTTPStatus.BAD_REQUEST))
+        summary = code.replace("_", " ").capitalize()
+        examples.setdefault(said_with, {})[code] = {"summary": summary, "value": _example(code)}
+    for status in statuses:
+        phrase = HTTPStatus(status).phrase
+        examples.setdefault(status, {})[phrase] = {"summary": phrase, "value": {"detail": phrase}}
+    return {
+        status: {
             "model": ErrorModel,
-            "description": phrase,
-            "content": {"application/json": {"example": {"detail": phrase}}},
-            **_headers(number),
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"examples": same}},
+            **_headers(status),
         }
-    return documented
+        for status, same in examples.items()
+    }
 
 
 def _example(code: str) -> dict[str, Any]:

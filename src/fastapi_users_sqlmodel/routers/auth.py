@@ -11,7 +11,8 @@ from fastapi_users.router.common import ErrorCode
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
-from fastapi_users_sqlmodel.exceptions import UserNotVerified
+from fastapi_users_sqlmodel.authentication import SessionBackend
+from fastapi_users_sqlmodel.exceptions import SessionNotExists, UserNotVerified
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.routers._errors import DiscreetRoute, responses, said
 
@@ -65,10 +66,14 @@ def get_auth_router(
 ) -> APIRouter:
     """Make the routes that sign in and out."""
     router = get_login_router(backend, get_user_manager, requires_verification)
-    get_current_user_token = authenticator.current_user_token(active=True, verified=requires_verification)
+    if isinstance(backend, SessionBackend):
+        # What ends is the session that was presented here; that of another transport stays, and is not asked for.
+        authenticator = Authenticator([backend], get_user_manager)
+    get_current_user_token = authenticator.current_user_token(active=True)
 
     @router.post(
         "/logout",
+        status_code=204,
         name=f"auth:{backend.name}.logout",
         responses={**responses(statuses=(401,)), **backend.transport.get_openapi_logout_responses_success()},
     )
@@ -80,8 +85,10 @@ def get_auth_router(
     ) -> Response:
         """Sign out, as far as the strategy can."""
         user, token = user_token
-        response = await backend.logout(strategy, user, token)
-        await user_manager.record_logout(user, request)
+        with said({SessionNotExists: 401}):
+            async with user_manager.user_db.transaction():
+                response = await backend.logout(strategy, user, token)
+                await user_manager.record_logout(user, request)
         return response
 
     return router

@@ -14,6 +14,7 @@ from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, LastSuperu
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.routers._errors import (
     CURRENT_PASSWORD_BAD,
+    FRESH_LOGIN_REQUIRED,
     LAST_SUPERUSER,
     UPDATE_USER_USERNAME_ALREADY_EXISTS,
     DiscreetRoute,
@@ -94,6 +95,7 @@ def get_users_router(
             ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
             UPDATE_USER_USERNAME_ALREADY_EXISTS,
             LAST_SUPERUSER,
+            FRESH_LOGIN_REQUIRED,
             statuses=(401, 403, 404),
         ),
     )
@@ -121,7 +123,7 @@ def get_users_router(
         "/{id}",
         status_code=204,
         name="users:delete_user",
-        responses=responses(LAST_SUPERUSER, statuses=(401, 403, 404)),
+        responses=responses(LAST_SUPERUSER, FRESH_LOGIN_REQUIRED, statuses=(401, 403, 404)),
     )
     async def delete_user(
         id: str,

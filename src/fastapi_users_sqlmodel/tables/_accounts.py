@@ -1,10 +1,24 @@
-"""The tables that stand beside every table of users: tokens sent by mail, and the audit trail."""
+"""The tables that stand beside every table of users: sessions, tokens sent by mail, and the audit trail."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, event, false, func
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Uuid,
+    event,
+    false,
+    func,
+)
 from sqlalchemy.orm import Mapper
 from sqlmodel.sql.sqltypes import UTCDateTime
 
@@ -18,6 +32,7 @@ class AccountTables:
     """What belongs to one table of users."""
 
     users: Table
+    sessions: Table
     tokens: Table
     audit_events: Table
 
@@ -33,7 +48,40 @@ def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
     """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
     users = mapper.local_table
     if mapper.inherits is None and isinstance(users, Table) and _KEY not in users.info:
-        users.info[_KEY] = AccountTables(users, _tokens(users), _audit_events(users))
+        users.info[_KEY] = AccountTables(users, _sessions(users), _tokens(users), _audit_events(users))
+
+
+def _sessions(users: Table) -> Table:
+    name = f"{users.name}_session"
+    user_id = Column("user_id", users.c.id.type, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True)
+
+    def moment(name: str, **options: Any) -> Column[datetime]:
+        return Column(name, UTCDateTime(), **options)
+
+    return Table(
+        name,
+        users.metadata,
+        Column("id", Uuid(), primary_key=True),
+        user_id,
+        # What brings its tokens, and how its user has proved who they are.
+        Column("transport", String(16), nullable=False),
+        Column("method", String(16), nullable=False),
+        _created_at(),
+        moment("last_seen_at", nullable=False),
+        # When it is over if nobody uses it, never later than at all.
+        moment("idle_expires_at", nullable=False, index=True),
+        moment("expires_at", nullable=False),
+        moment("proved_at", nullable=False),
+        Column("ip_address", String(64), nullable=True),
+        Column("user_agent", String(256), nullable=True),
+        # Keyed hashes of the secret that is good now, and of the refresh token's before it, with what made its child.
+        Column("secret_hash", String(64), nullable=False),
+        Column("previous_hash", String(64), nullable=True),
+        Column("nonce", String(64), nullable=True),
+        Column("generation", Integer(), nullable=False),
+        moment("rotated_at", nullable=True),
+        schema=users.schema,
+    )
 
 
 def _tokens(users: Table) -> Table:
@@ -49,6 +97,8 @@ def _tokens(users: Table) -> Table:
         user_id,
         Column("email", String(EMAIL_LENGTH), nullable=False),
         canonical,
+        # In which it was asked for: what a token does, ends the others.
+        Column("session_id", Uuid(), nullable=True),
         _created_at(),
         expires_at,
         Index(f"ix_{name}_user_id_purpose", user_id, "purpose"),

@@ -1,0 +1,322 @@
+"""FastAPI Users' transports, strategies and backends, and those of sessions."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from typing import Any, ClassVar, Generic, Self
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Response
+from fastapi.requests import HTTPConnection
+from fastapi.responses import JSONResponse
+from fastapi_users.authentication import *  # noqa: F403  # Whoever changes an import finds FastAPI Users' own here too
+from fastapi_users.authentication import AuthenticationBackend, BearerTransport, CookieTransport, Strategy
+from fastapi_users.exceptions import UserNotExists
+from fastapi_users.models import ID, UP
+from fastapi_users.openapi import OpenAPIResponseType
+from pydantic import BaseModel
+
+from fastapi_users_sqlmodel.csrf import has_bearer_token
+from fastapi_users_sqlmodel.identity import is_storable
+from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.manager._base import CurrentSession
+from fastapi_users_sqlmodel.sessions import _rows
+from fastapi_users_sqlmodel.sessions._rows import Client, SessionLifetimes, SessionTransport
+from fastapi_users_sqlmodel.sessions._tokens import (
+    Keys,
+    RefreshToken,
+    decode_access,
+    decode_opaque,
+    decode_refresh,
+    encode_access,
+    encode_opaque,
+    encode_refresh,
+)
+
+_USER_AGENT_LENGTH = 256
+
+
+class Sessions:
+    """What all sessions of an app have in common: keys, who issues their tokens, how long they live.
+
+    Args:
+        secret: At least 32 bytes; every kind of token gets a key of its own, derived from it.
+        previous: Secrets before it: what was issued with them stays good until its time is over.
+        issuer: `iss` and `aud` of access tokens; the public URL, for example.
+        lifetimes: How long what is good.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        previous: tuple[str, ...] = (),
+        issuer: str = "fastapi-users-sqlmodel",
+        lifetimes: SessionLifetimes | None = None,
+    ) -> None:
+        self.keys = Keys(secret, previous)
+        self.issuer = issuer
+        self.lifetimes = lifetimes or SessionLifetimes()
+
+
+class AccessToken(str):
+    """An access token, which knows what its transport sends beside it."""
+
+    __slots__ = ("expires_in", "refresh_token")
+
+    refresh_token: str
+    expires_in: int
+
+    def __new__(cls, token: str, *, refresh_token: str, expires_in: int) -> Self:
+        """Make one; `expires_in` is in seconds."""
+        made = super().__new__(cls, token)
+        made.refresh_token, made.expires_in = refresh_token, expires_in
+        return made
+
+
+class BearerRefreshResponse(BaseModel):
+    """What signing in and refreshing answer (RFC 6749, 5.1)."""
+
+    access_token: str
+    token_type: str
+    refresh_token: str
+    expires_in: int
+
+
+class BearerRefreshTransport(BearerTransport):
+    """FastAPI Users' bearer transport, whose answer has a refresh token as well."""
+
+    async def get_login_response(self, token: str) -> Response:
+        """Return the answer for a token of `BearerSessionStrategy`."""
+        if not isinstance(token, AccessToken):
+            raise TypeError(f"{type(self).__name__} brings the tokens of BearerSessionStrategy")
+        answer = BearerRefreshResponse(
+            access_token=str(token),
+            token_type="bearer",  # noqa: S106  # That is no password
+            refresh_token=token.refresh_token,
+            expires_in=token.expires_in,
+        )
+        return JSONResponse(answer.model_dump())
+
+    @staticmethod
+    def get_openapi_login_responses_success() -> OpenAPIResponseType:
+        """Describe it."""
+        return {200: {"model": BearerRefreshResponse}}
+
+
+class SessionCookieTransport(CookieTransport):
+    """FastAPI Users' cookie transport, safe by what the public URL is and not by what a request says.
+
+    Where that is https, the name is `__Host-…` (RFC 6265bis, 4.1.3.2): no other host and no plain connection can set
+    it; and no other name is read.
+    """
+
+    def __init__(self, public_url: str, *, name: str = "session", max_age: timedelta | None = None) -> None:
+        is_https = urlsplit(public_url).scheme == "https"
+        super().__init__(
+            cookie_name=f"__Host-{name}" if is_https else name,
+            cookie_max_age=int(max_age.total_seconds()) if max_age is not None else None,
+            cookie_secure=is_https,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
+    """What bearer and cookie sessions have in common; each is made for one request, with its manager."""
+
+    sessions: Sessions
+    user_manager: BaseUserManager[UP, ID]
+    connection: HTTPConnection | None = None
+
+    transport: ClassVar[SessionTransport]
+
+    async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
+        """Return the user of a token, if it and its session are good; the manager knows the session from then on."""
+        raise NotImplementedError
+
+    async def write_token(self, user: UP) -> str:
+        """Begin a session of a user who has signed in as `user` says, and return its token.
+
+        Commits on a plain session.
+
+        Raises:
+            UserNotExists: Deleted or deactivated since, or another password holds.
+        """
+        store, known_hash = self.user_manager.user_db, user.hashed_password
+        async with store.transaction():
+            locked = await store.lock(user.id)
+            if locked is None or not locked.is_active or locked.hashed_password != known_hash:
+                raise UserNotExists
+            return await self._begin(locked)
+
+    async def destroy_token(self, token: str, user: UP) -> None:  # noqa: ARG002  # FastAPI Users' signature
+        """End the session of a token that was read for this request.
+
+        Raises:
+            SessionNotExists: Somebody else did.
+        """
+        await self.user_manager.end_current_session(user)
+
+    async def _begin(self, user: UP) -> str:
+        raise NotImplementedError
+
+    async def _begin_with(self, user: UP, purpose: str) -> tuple[uuid.UUID, bytes, datetime]:
+        session_id = uuid.uuid4()
+        secret, secret_hash = _rows.make_secret(self.sessions.keys, purpose)
+        expires_at = await self.user_manager.user_db.ask(
+            _rows.begin,
+            user.id,
+            session_id=session_id,
+            transport=self.transport,
+            secret_hash=secret_hash,
+            lifetimes=self.sessions.lifetimes,
+            client=_client(self.connection),
+        )
+        return session_id, secret, expires_at
+
+    async def _read(self, session_id: uuid.UUID, manager: BaseUserManager[UP, ID]) -> tuple[UP, Any] | None:
+        """Read session and user with one statement, and record the use now and then."""
+        found = await manager.user_db.get_by_session(session_id, datetime.now(UTC))
+        if found is None or not found[0].is_active or found[1].transport != self.transport:
+            return None
+        return found
+
+    async def _use(self, user: UP, row: Any, manager: BaseUserManager[UP, ID]) -> UP:
+        manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
+        lifetimes = self.sessions.lifetimes
+        if datetime.now(UTC) - row.last_seen_at >= lifetimes.recorded_every:
+            await manager.user_db.ask(_rows.touch, row.id, row.expires_at, lifetimes.idle)
+            # At once: while it is locked, whoever ends this session waits.
+            await manager.release()
+        return user
+
+
+@dataclass(frozen=True, slots=True)
+class BearerSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
+    """An access token (JWT) that every request checks against its session, and a refresh token for the next one."""
+
+    transport: ClassVar[SessionTransport] = SessionTransport.BEARER
+
+    async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
+        """Return the user of an access token."""
+        access = decode_access(self.sessions.keys, token or "", issuer=self.sessions.issuer)
+        found = await self._read(access.session_id, user_manager) if access is not None else None
+        if access is None or found is None or str(found[0].id) != access.user_id:
+            return None
+        return await self._use(*found, user_manager)
+
+    async def refresh(self, token: str) -> AccessToken | None:
+        """Return a new pair of tokens for a refresh token; None if it is not good.
+
+        One that was used before ends its session. That is committed on a plain session, and elsewhere by whoever
+        commits: whoever answers 401 must not roll it back.
+        """
+        keys, store = self.sessions.keys, self.user_manager.user_db
+        if (known := decode_refresh(keys, token)) is None:
+            return None
+        async with store.transaction():
+            refreshed = await store.ask(_rows.rotate, keys, known, self.sessions.lifetimes)
+            if refreshed.is_replay:
+                await self.user_manager.record_replayed_refresh_token(refreshed.user_id, self.connection)
+        if refreshed.child is None or refreshed.expires_at is None:
+            return None
+        return self._tokens(str(refreshed.user_id), refreshed.child, refreshed.expires_at)
+
+    async def _begin(self, user: UP) -> str:
+        session_id, secret, expires_at = await self._begin_with(user, "refresh")
+        return self._tokens(str(user.id), RefreshToken(session_id, 0, secret), expires_at)
+
+    def _tokens(self, user_id: str, refresh: RefreshToken, session_expires_at: datetime) -> AccessToken:
+        now, keys = datetime.now(UTC), self.sessions.keys
+        expires_at = min(now + self.sessions.lifetimes.access_token, session_expires_at)
+        access = encode_access(keys, refresh.session_id, user_id, issuer=self.sessions.issuer, expires_at=expires_at)
+        return AccessToken(
+            access,
+            refresh_token=encode_refresh(keys, refresh),
+            expires_in=max(1, round((expires_at - now).total_seconds())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CookieSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
+    """An opaque token for a cookie, another one at every login."""
+
+    transport: ClassVar[SessionTransport] = SessionTransport.COOKIE
+    cookie_name: str = ""
+
+    async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
+        """Return the user of a cookie; beside a bearer token it says nothing, because nobody has asked whence."""
+        if self.connection is not None and has_bearer_token(self.connection.headers):
+            return None
+        opaque = decode_opaque(token or "")
+        found = await self._read(opaque[0], user_manager) if opaque is not None else None
+        if opaque is None or found is None or not self._is_right(found[1], opaque[1]):
+            return None
+        return await self._use(*found, user_manager)
+
+    async def _begin(self, user: UP) -> str:
+        # ASVS 7.2.4: who signs in again leaves the session that this browser had.
+        planted = self.connection.cookies.get(self.cookie_name) if self.connection is not None else None
+        opaque = decode_opaque(planted or "")
+        store = self.user_manager.user_db
+        found = await store.get_by_session(opaque[0], datetime.now(UTC)) if opaque is not None else None
+        if opaque is not None and found is not None and self._is_right(found[1], opaque[1]):
+            await store.ask(_rows.end, opaque[0], found[0].id)
+        session_id, secret, _ = await self._begin_with(user, "cookie")
+        return encode_opaque(session_id, secret)
+
+    def _is_right(self, row: Any, secret: bytes) -> bool:
+        return self.sessions.keys.knows(row.secret_hash, "cookie", secret)
+
+
+class SessionBackend(AuthenticationBackend[UP, ID], Generic[UP, ID]):
+    """FastAPI Users' authentication backend, with sessions.
+
+    Args:
+        name: The name of the backend.
+        transport: How its tokens come and go, which says what they are.
+        sessions: What all sessions have in common.
+        get_user_manager: The dependency that hands over the manager of a request.
+    """
+
+    transport: BearerRefreshTransport | SessionCookieTransport
+
+    def __init__(
+        self,
+        name: str,
+        transport: BearerRefreshTransport | SessionCookieTransport,
+        sessions: Sessions,
+        get_user_manager: Callable[..., Any],
+    ) -> None:
+        self.sessions = sessions
+
+        async def get_strategy(
+            connection: HTTPConnection, user_manager: Any = Depends(get_user_manager)
+        ) -> SessionStrategy[UP, ID]:
+            return self.strategy(user_manager, connection)
+
+        super().__init__(name, transport, get_strategy)
+
+    def strategy(self, user_manager: Any, connection: HTTPConnection | None = None) -> SessionStrategy[UP, ID]:
+        """Make the strategy for a manager and what came to it."""
+        if isinstance(self.transport, CookieTransport):
+            return CookieSessionStrategy(self.sessions, user_manager, connection, self.transport.cookie_name)
+        return BearerSessionStrategy(self.sessions, user_manager, connection)
+
+
+def _client(connection: HTTPConnection | None) -> Client:
+    if connection is None:
+        return Client()
+    agent = connection.headers.get("user-agent", "")[:_USER_AGENT_LENGTH]
+    return Client(_address(connection), agent if agent and is_storable(agent) else None)
+
+
+def _address(connection: HTTPConnection) -> str | None:
+    try:
+        address = ip_address(connection.client.host if connection.client is not None else "")
+    except ValueError:
+        return None
+    # So IPv4 looks to a socket that listens to both.
+    return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)

@@ -1,0 +1,93 @@
+"""Where one is signed in, and how that ends; and whether who asks has shown the password lately."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic
+
+from fastapi.requests import HTTPConnection, Request
+from fastapi_users.exceptions import UserNotExists
+from fastapi_users.models import ID, UP
+
+from fastapi_users_sqlmodel.audit import AuditEventKind
+from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, LoginNotFresh, SessionNotExists
+from fastapi_users_sqlmodel.manager._sign_in import SignIns
+from fastapi_users_sqlmodel.sessions import _rows
+from fastapi_users_sqlmodel.sessions._rows import SessionInfo
+
+
+class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
+    """What a person may know and do about the own sessions."""
+
+    async def list_sessions(self, user: UP) -> Sequence[SessionInfo]:
+        """List where a user is signed in, who was seen last first; at most a hundred."""
+        return await self.user_db.ask(_rows.listed, user.id)
+
+    async def is_session_alive(self, session_id: uuid.UUID) -> bool:
+        """Tell whether a session, and its user, are still good."""
+        return await self.user_db.ask(_rows.is_alive, session_id)
+
+    async def end_session(self, user: UP, session_id: uuid.UUID, request: Request | None = None) -> None:
+        """End one of a user's sessions.
+
+        Raises:
+            SessionNotExists: There is none that lives.
+        """
+        async with self.user_db.transaction():
+            if not await self.user_db.ask(_rows.end, session_id, user.id):
+                raise SessionNotExists
+            await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
+
+    async def end_other_sessions(self, user: UP, request: Request | None = None) -> None:
+        """End all of a user's sessions but the one of this request."""
+        async with self.user_db.transaction():
+            await self._end_sessions(user.id, besides=self._own_session_id(user.id))
+            await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
+
+    async def end_current_session(self, user: UP) -> None:
+        """End the session of this request.
+
+        Raises:
+            SessionNotExists: It has none, or somebody else ended it.
+        """
+        session_id = self._own_session_id(user.id)
+        if session_id is None or not await self.user_db.ask(_rows.end, session_id, user.id):
+            raise SessionNotExists
+
+    async def reauthenticate(self, user: UP, current_password: str, request: Request | None = None) -> None:
+        """Prove again, in the session of this request, who one is.
+
+        Raises:
+            InvalidCurrentPassword: The password is another one, or has been changed meanwhile.
+            SessionNotExists: There is no such session, or not any more.
+            TooManyRequests: Too many have failed lately.
+            HashingQueueFullError: Too many wait already.
+        """
+        session_id, known_hash = self._own_session_id(user.id), user.hashed_password
+        if session_id is None:
+            raise SessionNotExists
+        await self._require_current_password(user, current_password, request)
+        async with self.user_db.transaction():
+            locked = await self.user_db.lock(user.id)
+            if locked is None:
+                raise UserNotExists
+            if locked.hashed_password != known_hash:
+                raise InvalidCurrentPassword
+            if not await self.user_db.ask(_rows.prove, session_id):
+                raise SessionNotExists
+            await self._record(AuditEventKind.REAUTHENTICATE, request, user_id=user.id)
+
+    def require_fresh_login(self, within: timedelta | None = None) -> None:
+        """Require that the password was proved so lately in the session of this request; else `fresh_login_within`.
+
+        Raises:
+            LoginNotFresh: It was not, or there is no session that would know.
+        """
+        current = self.current_session
+        if current is None or datetime.now(UTC) - current.proved_at >= (within or self.fresh_login_within):
+            raise LoginNotFresh
+
+    async def record_replayed_refresh_token(self, user_id: Any, connection: HTTPConnection | None) -> None:
+        """Record that a refresh token came a second time, which has ended its session."""
+        async with self.user_db.transaction():
+            await self._record(AuditEventKind.REFRESH_TOKEN_REPLAYED, connection, user_id=user_id)

@@ -1,0 +1,137 @@
+"""Refresh tokens, prove the password again, see where one is signed in, and end it."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_users.authentication import Authenticator
+from fastapi_users.exceptions import UserNotExists
+from fastapi_users.models import ID, UP
+
+from fastapi_users_sqlmodel.authentication import BearerRefreshResponse, BearerSessionStrategy, SessionBackend
+from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, SessionNotExists
+from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers._errors import (
+    CURRENT_PASSWORD_BAD,
+    REFRESH_BAD_TOKEN,
+    SESSION_NOT_FOUND,
+    DiscreetRoute,
+    responses,
+    said,
+)
+from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody, SessionRead
+
+
+def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -> APIRouter:
+    """Make the route that refreshes the tokens of a bearer backend."""
+    router = APIRouter(route_class=DiscreetRoute)
+
+    @router.post(
+        "/refresh",
+        name=f"auth:{backend.name}.refresh",
+        response_model=BearerRefreshResponse,
+        responses=responses(REFRESH_BAD_TOKEN),
+    )
+    async def refresh(
+        body: RefreshTokenBody,
+        strategy: BearerSessionStrategy[UP, ID] = Depends(backend.get_strategy),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> Response:
+        """Get a new pair of tokens; a refresh token is good once."""
+        tokens = await strategy.refresh(body.refresh_token)
+        # Returned and not raised: an exception would roll back that a replayed token has ended its session.
+        await user_manager.release()
+        if tokens is None:
+            response: Response = JSONResponse(
+                {"detail": REFRESH_BAD_TOKEN}, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            )
+        else:
+            response = await backend.transport.get_login_response(tokens)
+        # RFC 6749, 5.1: a token stays in nobody's cache.
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return router
+
+
+def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, ID]) -> APIRouter:
+    """Make the routes."""
+    router = APIRouter(route_class=DiscreetRoute)
+    get_current_active_user = authenticator.current_user(active=True)
+
+    @router.post(
+        "/reauthenticate",
+        status_code=204,
+        name="sessions:reauthenticate",
+        responses=responses(CURRENT_PASSWORD_BAD, statuses=(401, 429, 503)),
+    )
+    async def reauthenticate(
+        request: Request,
+        body: CurrentPasswordBody,
+        user: UP = Depends(get_current_active_user),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> None:
+        """Prove the password again: for a while, this session may do what needs it."""
+        with said({InvalidCurrentPassword: CURRENT_PASSWORD_BAD, UserNotExists: 401, SessionNotExists: 401}):
+            await user_manager.reauthenticate(user, body.current_password, request)
+
+    @router.get(
+        "/sessions", response_model=list[SessionRead], name="sessions:list", responses=responses(statuses=(401,))
+    )
+    async def list_sessions(
+        user: UP = Depends(get_current_active_user),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> Sequence[SessionRead]:
+        """List where one is signed in; whoever was seen last is first."""
+        current = user_manager.current_session
+        return [
+            SessionRead(
+                id=session.id,
+                created_at=session.created_at,
+                last_seen_at=session.last_seen_at,
+                ip_address=session.ip_address,
+                user_agent=session.user_agent,
+                current=current is not None and session.id == current.id,
+            )
+            for session in await user_manager.list_sessions(user)
+        ]
+
+    @router.delete(
+        "/sessions/{id}",
+        status_code=204,
+        name="sessions:end",
+        responses=responses(SESSION_NOT_FOUND, statuses=(401,)),
+    )
+    async def end_session(
+        id: str,
+        request: Request,
+        user: UP = Depends(get_current_active_user),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> None:
+        """End a session."""
+        with said({SessionNotExists: SESSION_NOT_FOUND}):
+            await user_manager.end_session(user, _parsed(id), request)
+
+    @router.delete("/sessions", status_code=204, name="sessions:end_others", responses=responses(statuses=(401,)))
+    async def end_other_sessions(
+        request: Request,
+        user: UP = Depends(get_current_active_user),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> None:
+        """End all the other sessions."""
+        await user_manager.end_other_sessions(user, request)
+
+    return router
+
+
+def _parsed(text: str) -> uuid.UUID:
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        raise HTTPException(404, SESSION_NOT_FOUND) from None
+    if str(parsed) != text.lower():
+        # One id has one spelling (RFC 9562, section 4).
+        raise HTTPException(404, SESSION_NOT_FOUND)
+    return parsed

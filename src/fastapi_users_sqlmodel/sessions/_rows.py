@@ -1,0 +1,239 @@
+"""Sessions in the database: begun, used, refreshed, ended; nothing in a row is a credential."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from fastapi_users_sqlmodel.sessions._tokens import Keys, RefreshToken, new_secret, successors
+from fastapi_users_sqlmodel.tables._accounts import AccountTables
+
+# So long after a rotation, whoever lost the answer or came at the same moment gets the same successor again.
+SAME_AGAIN_FOR = timedelta(seconds=10)
+_RECORDED_EVERY = timedelta(minutes=5)
+_LISTED = 100
+
+
+class SessionTransport(StrEnum):
+    """What brings a session's tokens."""
+
+    BEARER = "bearer"
+    COOKIE = "cookie"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLifetimes:
+    """How long an access token is good, and a session: unused, and at all, which is how long it can be refreshed."""
+
+    access_token: timedelta = timedelta(hours=1)
+    refresh_token: timedelta = timedelta(days=30)
+    idle: timedelta = timedelta(days=14)
+
+    @property
+    def recorded_every(self) -> timedelta:
+        """How often a use is recorded, at most: a read stays a read."""
+        return min(_RECORDED_EVERY, self.idle / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who has signed in, as they say."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session, as its user sees it."""
+
+    id: uuid.UUID
+    created_at: datetime
+    last_seen_at: datetime
+    ip_address: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What came of a refresh token: its child; or nothing, and then it may have been replayed."""
+
+    user_id: Any = None
+    child: RefreshToken | None = None
+    expires_at: datetime | None = None
+    is_replay: bool = False
+
+
+_DEAD = Refreshed()
+
+
+def begin(  # noqa: PLR0913  # Each is a fact about the session
+    connection: Connection,
+    tables: AccountTables,
+    user_id: Any,
+    *,
+    session_id: uuid.UUID,
+    transport: SessionTransport,
+    secret_hash: str,
+    lifetimes: SessionLifetimes,
+    client: Client,
+) -> datetime:
+    """Begin a session of somebody whose password was right just now, and return when it ends at the latest."""
+    now = datetime.now(UTC)
+    expires_at = now + lifetimes.refresh_token
+    connection.execute(
+        insert(tables.sessions).values(
+            id=session_id,
+            user_id=user_id,
+            transport=transport,
+            method="password",
+            created_at=now,
+            last_seen_at=now,
+            idle_expires_at=min(now + lifetimes.idle, expires_at),
+            expires_at=expires_at,
+            proved_at=now,
+            ip_address=client.ip_address,
+            user_agent=client.user_agent,
+            secret_hash=secret_hash,
+            generation=0,
+        )
+    )
+    return expires_at
+
+
+def touch(
+    connection: Connection, tables: AccountTables, session_id: uuid.UUID, expires_at: datetime, idle: timedelta
+) -> None:
+    """Record that a session is used, so that it lives on."""
+    now = datetime.now(UTC)
+    connection.execute(
+        update(tables.sessions)
+        .where(tables.sessions.c.id == session_id)
+        .values(last_seen_at=now, idle_expires_at=min(now + idle, expires_at))
+    )
+
+
+def rotate(
+    connection: Connection, tables: AccountTables, keys: Keys, token: RefreshToken, lifetimes: SessionLifetimes
+) -> Refreshed:
+    """Use a refresh token: return its child, and the same one again to whoever comes a moment later with it.
+
+    Whoever comes with one that was used before ends the session (RFC 9700, 4.14.2): one of the two is a thief.
+    """
+    table, users, now = tables.sessions, tables.users, datetime.now(UTC)
+    # The session alone is locked: whoever changes an account locks the user first, and its sessions then.
+    statement = (
+        select(table)
+        .join(users, users.c.id == table.c.user_id)
+        .where(table.c.id == token.session_id, table.c.idle_expires_at > now, users.c.is_active)
+        .with_for_update(of=table)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None or row.transport != SessionTransport.BEARER:
+        return _DEAD
+    child = (
+        _next(connection, tables, keys, token, row, lifetimes)
+        if _is_present(row, keys, token)
+        else _same_again(row, keys, token, now)
+    )
+    if child is not None:
+        return Refreshed(row.user_id, child, row.expires_at)
+    end(connection, tables, token.session_id, row.user_id)
+    return Refreshed(row.user_id, is_replay=True)
+
+
+def _is_present(row: Row[Any], keys: Keys, token: RefreshToken) -> bool:
+    return row.generation == token.generation and keys.knows(row.secret_hash, "refresh", token.secret)
+
+
+def _next(  # noqa: PLR0913, PLR0917  # A session, its token, and how long both live
+    connection: Connection,
+    tables: AccountTables,
+    keys: Keys,
+    token: RefreshToken,
+    row: Row[Any],
+    lifetimes: SessionLifetimes,
+) -> RefreshToken:
+    now, nonce = datetime.now(UTC), secrets.token_bytes(32)
+    child = successors(keys, token, nonce)[0]
+    connection.execute(
+        update(tables.sessions)
+        .where(tables.sessions.c.id == token.session_id)
+        .values(
+            secret_hash=keys.digests("refresh", child.secret)[0].hex(),
+            previous_hash=row.secret_hash,
+            nonce=nonce.hex(),
+            generation=child.generation,
+            rotated_at=now,
+            last_seen_at=now,
+            idle_expires_at=min(now + lifetimes.idle, row.expires_at),
+        )
+    )
+    return child
+
+
+def _same_again(row: Row[Any], keys: Keys, token: RefreshToken, now: datetime) -> RefreshToken | None:
+    """Return the child that a token's first use has made, if that was just now and the child is not used yet."""
+    # Had the child been used, the generation would be another one.
+    if row.generation != token.generation + 1 or not now - row.rotated_at < SAME_AGAIN_FOR:
+        return None
+    if not keys.knows(row.previous_hash, "refresh", token.secret):
+        return None
+    children = successors(keys, token, bytes.fromhex(row.nonce))
+    return next((one for one in children if keys.knows(row.secret_hash, "refresh", one.secret)), None)
+
+
+def prove(connection: Connection, tables: AccountTables, session_id: uuid.UUID) -> bool:
+    """Record that the password was right again just now; False if the session is over."""
+    statement = update(tables.sessions).where(tables.sessions.c.id == session_id).values(proved_at=datetime.now(UTC))
+    return connection.execute(statement).rowcount == 1
+
+
+def end(connection: Connection, tables: AccountTables, session_id: uuid.UUID, user_id: Any) -> bool:
+    """End one session of a user; False if there is none that lives."""
+    table = tables.sessions
+    mine = (table.c.id == session_id, table.c.user_id == user_id)
+    ended = connection.execute(delete(table).where(*mine).returning(table.c.idle_expires_at)).scalars().all()
+    return any(expires_at > datetime.now(UTC) for expires_at in ended)
+
+
+def end_all(connection: Connection, tables: AccountTables, user_id: Any, *, besides: uuid.UUID | None = None) -> None:
+    """End a user's sessions, all or all but one."""
+    table = tables.sessions
+    others = [table.c.id != besides] if besides is not None else []
+    connection.execute(delete(table).where(table.c.user_id == user_id, *others))
+
+
+def listed(connection: Connection, tables: AccountTables, user_id: Any) -> Sequence[SessionInfo]:
+    """List the sessions of a user that live, who was seen last first, at most a hundred."""
+    table = tables.sessions
+    columns = (table.c.id, table.c.created_at, table.c.last_seen_at, table.c.ip_address, table.c.user_agent)
+    mine = (table.c.user_id == user_id, table.c.idle_expires_at > datetime.now(UTC))
+    newest = select(*columns).where(*mine).order_by(table.c.last_seen_at.desc(), table.c.id).limit(_LISTED)
+    return [SessionInfo(*row) for row in connection.execute(newest)]
+
+
+def is_alive(connection: Connection, tables: AccountTables, session_id: uuid.UUID) -> bool:
+    """Tell whether a session and its user are as good as when it was looked at last."""
+    table, users = tables.sessions, tables.users
+    alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), users.c.is_active)
+    statement = select(func.count()).select_from(table).join(users, users.c.id == table.c.user_id).where(*alive)
+    return connection.scalar(statement) == 1
+
+
+def purge(connection: Connection, tables: AccountTables, *, limit: int = 1000) -> int:
+    """Delete so many of the sessions whose time is over, and return how many they were."""
+    table = tables.sessions
+    expired = select(table.c.id).where(table.c.idle_expires_at <= datetime.now(UTC)).limit(limit)
+    return connection.execute(delete(table).where(table.c.id.in_(expired))).rowcount
+
+
+def make_secret(keys: Keys, purpose: str) -> tuple[bytes, str]:
+    """Make a secret, and its hash for the row."""
+    secret = new_secret()
+    return secret, keys.digests(purpose, secret)[0].hex()

@@ -1,0 +1,80 @@
+"""Who is at the other end of a WebSocket, and for how long."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import timedelta
+from typing import Any
+
+from fastapi import WebSocket, WebSocketDisconnect, WebSocketException, status
+from fastapi_users.authentication import CookieTransport
+from sqlalchemy.exc import SQLAlchemyError
+
+from fastapi_users_sqlmodel.authentication import SessionBackend
+from fastapi_users_sqlmodel.csrf import allowed_origins, is_from
+
+type OpenUserManager = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+def get_websocket_user(  # noqa: PLR0913  # Each is a word of its own
+    backends: Sequence[Any],
+    open_user_manager: OpenUserManager,
+    *,
+    origins: Sequence[str],
+    verified: bool,
+    superuser: bool,
+    check_every: timedelta,
+) -> Callable[[WebSocket], AsyncIterator[Any]]:
+    """Make the dependency of `FastAPIUsers.websocket_user`."""
+    backends = [backend for backend in backends if isinstance(backend, SessionBackend)]
+    allowed = allowed_origins(origins)
+
+    async def websocket_user(websocket: WebSocket) -> AsyncIterator[Any]:
+        async with open_user_manager() as manager:
+            user = await _user_of(websocket, manager, backends, allowed)
+            session = manager.current_session
+        if user is None or (verified and not user.is_verified) or (superuser and not user.is_superuser):
+            raise WebSocketException(status.WS_1008_POLICY_VIOLATION)
+        watching = asyncio.create_task(_close_at_the_end(websocket, open_user_manager, session.id, check_every))
+        try:
+            yield user
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    return websocket_user
+
+
+async def _user_of(
+    websocket: WebSocket, manager: Any, backends: Sequence[SessionBackend[Any, Any]], allowed: Collection[str]
+) -> Any:
+    for backend in backends:
+        # FastAPI calls a scheme with a request; it reads the headers alone, which are here too.
+        token = await backend.transport.scheme(websocket)
+        if token is None:
+            continue
+        # A browser sends cookies with a handshake from any page (RFC 6455, 10.2).
+        if isinstance(backend.transport, CookieTransport) and not is_from(websocket.headers, allowed):
+            continue
+        if user := await backend.strategy(manager, websocket).read_token(token, manager):
+            return user
+    return None
+
+
+async def _close_at_the_end(
+    websocket: WebSocket, open_user_manager: OpenUserManager, session_id: uuid.UUID, check_every: timedelta
+) -> None:
+    code, is_alive = status.WS_1008_POLICY_VIOLATION, True
+    while is_alive:
+        await asyncio.sleep(check_every.total_seconds())
+        try:
+            async with open_user_manager() as manager:
+                is_alive = await manager.is_session_alive(session_id)
+        except SQLAlchemyError:
+            # Nobody knows: the client comes again, and is asked who it is.
+            code, is_alive = status.WS_1011_INTERNAL_ERROR, False
+    with suppress(RuntimeError, WebSocketDisconnect):
+        # It may be over already, or not accepted yet.
+        await websocket.close(code)
