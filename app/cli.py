@@ -246,7 +246,7 @@ def purge() -> None:
     _require_schema()
     with _one_clear_sentence():
         deleted = asyncio.run(run())
-    typer.echo(f"{deleted} rows are deleted.")
+    typer.echo(f"Deleted rows: {deleted}.")
 
 
 @app.command()

@@ -72,7 +72,7 @@ async def _close_at_the_end(
         try:
             async with open_user_manager() as manager:
                 is_alive = await manager.is_session_alive(session_id)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, OSError):
             # Nobody knows: the client comes again, and is asked who it is.
             code, is_alive = status.WS_1011_INTERNAL_ERROR, False
     with suppress(RuntimeError, WebSocketDisconnect):

@@ -357,6 +357,8 @@ class TestRotationOfKeys:
             first = await house.sign_in(house.add_user())
             second = await house.refreshed(first.refresh, at=1)
             assert said(await house.refresh(second.refresh, at=0)) == REFRESH_BAD_TOKEN
+            # It cannot give the same successor again, and does not take its client for a thief.
+            assert said(await house.refresh(first.refresh, at=0)) == REFRESH_BAD_TOKEN
             assert said(await house.get("/authenticated-route", second.access, at=0)) == (401, UNAUTHORIZED)
             third = await house.refreshed(second.refresh, at=1)
             assert third.session_id == first.session_id

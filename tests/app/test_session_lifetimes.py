@@ -355,7 +355,7 @@ class TestPurge:
                 connection.execute(AUDIT_EVENTS.insert().values(kind="login", created_at=now - days * DAY))
         env = {"DATABASE_URL": database_url}
         for deleted in (4, 0):
-            assert programs.run("-m", "app.cli", "purge", env=env) == Ran(0, f"{deleted} rows are deleted.\n", "")
+            assert programs.run("-m", "app.cli", "purge", env=env) == Ran(0, f"Deleted rows: {deleted}.\n", "")
         with connected(database_url) as connection:
             left = [len(connection.execute(select(table)).all()) for table in (SESSIONS, TOKENS, AUDIT_EVENTS)]
         assert left == [1, 1, 1]

@@ -45,14 +45,15 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
             await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
 
     async def end_current_session(self, user: UP) -> None:
-        """End the session of this request.
+        """End the session of this request; commits on a plain session.
 
         Raises:
             SessionNotExists: It has none, or somebody else ended it.
         """
         session_id = self._own_session_id(user.id)
-        if session_id is None or not await self.user_db.ask(_rows.end, session_id, user.id):
-            raise SessionNotExists
+        async with self.user_db.transaction():
+            if session_id is None or not await self.user_db.ask(_rows.end, session_id, user.id):
+                raise SessionNotExists
 
     async def reauthenticate(self, user: UP, current_password: str, request: Request | None = None) -> None:
         """Prove again, in the session of this request, who one is.

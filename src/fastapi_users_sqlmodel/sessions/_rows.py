@@ -136,13 +136,11 @@ def rotate(
     row = connection.execute(statement).one_or_none()
     if row is None or row.transport != SessionTransport.BEARER:
         return _DEAD
-    child = (
-        _next(connection, tables, keys, token, row, lifetimes)
-        if _is_present(row, keys, token)
-        else _same_again(row, keys, token, now)
-    )
-    if child is not None:
-        return Refreshed(row.user_id, child, row.expires_at)
+    if _is_present(row, keys, token):
+        return Refreshed(row.user_id, _next(connection, tables, keys, token, row, lifetimes), row.expires_at)
+    if _is_just_rotated(row, keys, token):
+        child = _same_again(row, keys, token)
+        return Refreshed(row.user_id, child, row.expires_at) if child is not None else _DEAD
     end(connection, tables, token.session_id, row.user_id)
     return Refreshed(row.user_id, is_replay=True)
 
@@ -177,13 +175,15 @@ def _next(  # noqa: PLR0913, PLR0917  # A session, its token, and how long both 
     return child
 
 
-def _same_again(row: Row[Any], keys: Keys, token: RefreshToken, now: datetime) -> RefreshToken | None:
-    """Return the child that a token's first use has made, if that was just now and the child is not used yet."""
+def _is_just_rotated(row: Row[Any], keys: Keys, token: RefreshToken) -> bool:
+    """Tell whether a token was used for the first time just now, and its child is not used yet."""
     # Had the child been used, the generation would be another one.
-    if row.generation != token.generation + 1 or not now - row.rotated_at < SAME_AGAIN_FOR:
-        return None
-    if not keys.knows(row.previous_hash, "refresh", token.secret):
-        return None
+    is_predecessor = row.generation == token.generation + 1 and keys.knows(row.previous_hash, "refresh", token.secret)
+    return is_predecessor and datetime.now(UTC) - row.rotated_at < SAME_AGAIN_FOR
+
+
+def _same_again(row: Row[Any], keys: Keys, token: RefreshToken) -> RefreshToken | None:
+    """Return the child again; None if it was made with a newer key, which another process knows already."""
     children = successors(keys, token, bytes.fromhex(row.nonce))
     return next((one for one in children if keys.knows(row.secret_hash, "refresh", one.secret)), None)
 

@@ -16,6 +16,8 @@ import jwt
 _ALGORITHM = "HS256"
 _TYPE = "at+jwt"  # RFC 9068, 2.1.
 _LONGEST_JWT = 2048
+# The year 10000, in seconds.
+_END_OF_TIME = 253_402_300_800
 _SECRET_BYTES = 32
 _TAG_BYTES = 16
 _CLAIMS = ["sub", "sid", "jti", "iss", "aud", "iat", "exp"]
@@ -99,7 +101,8 @@ def encode_access(keys: Keys, session_id: uuid.UUID, user_id: str, *, issuer: st
 
 def decode_access(keys: Keys, token: str, *, issuer: str) -> AccessToken | None:
     """Verify an access token; whatever the text, nothing is raised."""
-    if len(token) > _LONGEST_JWT or not token.isascii():
+    # PyJWT overlooks padding, which would be another spelling of the same token.
+    if len(token) > _LONGEST_JWT or not token.isascii() or "=" in token:
         return None
     try:
         header = jwt.get_unverified_header(token)
@@ -119,7 +122,9 @@ def decode_access(keys: Keys, token: str, *, issuer: str) -> AccessToken | None:
         # PyJWT's own are for what it expects; nested or huge JSON is none of that.
         return None
     session_id = _uuid(claims["sid"])
-    if session_id is None or not isinstance(claims["sub"], str):
+    # PyJWT takes a text or a boolean for a time.
+    has_times = all(type(claims[name]) is int and claims[name] < _END_OF_TIME for name in ("iat", "exp"))
+    if session_id is None or not isinstance(claims["sub"], str) or not has_times:
         return None
     return AccessToken(session_id, claims["sub"])
 
@@ -181,6 +186,7 @@ def _bytes(text: str, length: int) -> bytes | None:
 
 def _uuid(text: object) -> uuid.UUID | None:
     try:
-        return uuid.UUID(text) if isinstance(text, str) else None
+        parsed = uuid.UUID(text) if isinstance(text, str) else None
     except ValueError:
         return None
+    return parsed if str(parsed) == text else None
