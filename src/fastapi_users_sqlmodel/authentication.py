@@ -177,13 +177,14 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         return session_id, secret, expires_at
 
     async def _read(self, session_id: uuid.UUID, manager: BaseUserManager[UP, ID]) -> tuple[UP, Any] | None:
-        """Read session and user with one statement, and record the use now and then."""
+        """Read session and user with one statement."""
         found = await manager.user_db.get_by_session(session_id, datetime.now(UTC))
         if found is None or not found[0].is_active or found[1].transport != self.transport:
             return None
         return found
 
     async def _use(self, user: UP, row: Any, manager: BaseUserManager[UP, ID]) -> UP:
+        """Tell the manager which session it is, and record the use now and then."""
         manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
         lifetimes = self.sessions.lifetimes
         if datetime.now(UTC) - row.last_seen_at >= lifetimes.recorded_every:
