@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -29,14 +30,14 @@ async def purge(session_maker: async_sessionmaker[AsyncSession]) -> int:
     older_than = timedelta(days=settings.audit_retention_days)
     async with session_maker() as session:
         store = SQLAlchemyUserDatabase[User, uuid.UUID](session, User)
-        while True:
-            async with store.transaction():
-                found = await store.ask(sessions.purge, limit=BATCH)
-                found += await store.ask(tokens.purge, limit=BATCH)
-                found += await store.ask(audit.purge, older_than=older_than, limit=BATCH)
-            deleted += found
-            if found < BATCH:
-                return deleted
+        for what in (sessions.purge, tokens.purge, partial(audit.purge, older_than=older_than)):
+            found = BATCH
+            while found == BATCH:
+                # Of one table each: whoever changes an account locks several, in another order.
+                async with store.transaction():
+                    found = await store.ask(what, limit=BATCH)
+                deleted += found
+    return deleted
 
 
 @asynccontextmanager

@@ -11,8 +11,15 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Response
 from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
-from fastapi_users.authentication import *  # noqa: F403  # Whoever changes an import finds FastAPI Users' own here too
-from fastapi_users.authentication import AuthenticationBackend, BearerTransport, CookieTransport, Strategy
+from fastapi_users.authentication import (
+    AuthenticationBackend,
+    Authenticator,
+    BearerTransport,
+    CookieTransport,
+    JWTStrategy,
+    Strategy,
+    Transport,
+)
 from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
 from fastapi_users.openapi import OpenAPIResponseType
@@ -34,6 +41,27 @@ from fastapi_users_sqlmodel.sessions._tokens import (
     encode_opaque,
     encode_refresh,
 )
+
+# FastAPI Users' own too, for whoever changes an import; its strategies for a database and for Redis need more.
+__all__ = [
+    "AccessToken",
+    "AuthenticationBackend",
+    "Authenticator",
+    "BearerRefreshResponse",
+    "BearerRefreshTransport",
+    "BearerSessionStrategy",
+    "BearerTransport",
+    "CookieSessionStrategy",
+    "CookieTransport",
+    "JWTStrategy",
+    "SessionBackend",
+    "SessionCookieTransport",
+    "SessionLifetimes",
+    "SessionStrategy",
+    "Sessions",
+    "Strategy",
+    "Transport",
+]
 
 _USER_AGENT_LENGTH = 256
 

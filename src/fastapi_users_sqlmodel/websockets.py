@@ -1,8 +1,7 @@
 """Who is at the other end of a WebSocket, and for how long."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from typing import Any
@@ -36,7 +35,13 @@ def get_websocket_user(  # noqa: PLR0913  # Each is a word of its own
             session = manager.current_session
         if user is None or (verified and not user.is_verified) or (superuser and not user.is_superuser):
             raise WebSocketException(status.WS_1008_POLICY_VIOLATION)
-        watching = asyncio.create_task(_close_at_the_end(websocket, open_user_manager, session.id, check_every))
+        flags = [name for name, is_needed in (("is_verified", verified), ("is_superuser", superuser)) if is_needed]
+
+        async def is_alive() -> bool:
+            async with open_user_manager() as manager:
+                return bool(await manager.is_session_alive(session.id, flags=flags))
+
+        watching = asyncio.create_task(_close_at_the_end(websocket, is_alive, check_every))
         try:
             yield user
         finally:
@@ -64,17 +69,16 @@ async def _user_of(
 
 
 async def _close_at_the_end(
-    websocket: WebSocket, open_user_manager: OpenUserManager, session_id: uuid.UUID, check_every: timedelta
+    websocket: WebSocket, is_alive: Callable[[], Awaitable[bool]], check_every: timedelta
 ) -> None:
-    code, is_alive = status.WS_1008_POLICY_VIOLATION, True
-    while is_alive:
-        await asyncio.sleep(check_every.total_seconds())
-        try:
-            async with open_user_manager() as manager:
-                is_alive = await manager.is_session_alive(session_id)
-        except (SQLAlchemyError, OSError):
-            # Nobody knows: the client comes again, and is asked who it is.
-            code, is_alive = status.WS_1011_INTERNAL_ERROR, False
+    code, lives = status.WS_1008_POLICY_VIOLATION, True
+    try:
+        while lives:
+            await asyncio.sleep(check_every.total_seconds())
+            lives = await is_alive()
+    except (SQLAlchemyError, OSError):
+        # Nobody knows: the client comes again, and is asked who it is.
+        code = status.WS_1011_INTERNAL_ERROR
     with suppress(RuntimeError, WebSocketDisconnect):
         # It may be over already, or not accepted yet.
         await websocket.close(code)

@@ -149,7 +149,7 @@ class TestOnce:
         ran = programs.run("create-sample-data.py")
         assert (ran.status, ran.err) == (0, THERE)
         assert_whole(f"sqlite:///{programs.folder}/test.db")
-        assert {path.name for path in programs.folder.iterdir()} == {"test.db"}
+        assert {path.name for path in programs.folder.iterdir()} == {"test.db", ".secret-key"}
 
     def test_joins_groups_that_are_there(self, programs: Programs, database_url: str) -> None:
         with connected(migrated(database_url)) as connection, Session(connection) as session:

@@ -49,6 +49,7 @@ async def be_signed_in(accounts: Accounts, user: Any) -> None:
     sessions = Sessions("a secret of thirty-two bytes at least")
     backend: SessionBackend[Any, Any] = SessionBackend("jwt", BearerRefreshTransport("login"), sessions, Accounts)
     strategy = backend.strategy(manager, here)
+    await strategy.write_token(user)
     user = await strategy.read_token(await strategy.write_token(user), manager)
     await manager.reauthenticate(user, PASSWORD, here)
     await manager.end_other_sessions(user, here)

@@ -1,7 +1,7 @@
 """Signing in: one hash computation whoever it is, what is counted, and what becomes of an old hash."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,9 +12,10 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fastapi_users_sqlmodel import AuditEventKind, Throttle
-from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, UserNotVerified
+from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, UserNotExists, UserNotVerified
 from fastapi_users_sqlmodel.throttling import TooManyRequests
 from tests.library.accounts import (
+    HASH,
     NEW_PASSWORD,
     PASSWORD,
     Accounts,
@@ -214,6 +215,56 @@ class TestAnOldHash:
         assert signed_in.after_response is not None
         await signed_in.after_response()
         assert accounts.column("hashed_password") == changed
+
+
+class TestMeanwhile:
+    """What happens to the account while its password is being verified."""
+
+    @pytest.fixture
+    def meanwhile(self, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Return a function that says what will have been written when the first password has been verified."""
+
+        def set_up(**columns: Any) -> None:
+            hasher = accounts.manager.password_hasher
+            verify = hasher.verify
+
+            async def verify_and_change(password: str, stored: str | None) -> Any:
+                verified = await verify(password, stored)
+                monkeypatch.setattr(hasher, "verify", verify)
+                with accounts.stores.outside.begin() as connection:
+                    connection.execute(accounts.tables.users.update().values(**columns))
+                return verified
+
+            monkeypatch.setattr(hasher, "verify", verify_and_change)
+
+        return set_up
+
+    async def test_a_stronger_hash_of_the_same_password(self, accounts: Accounts, meanwhile: Any) -> None:
+        """As another login does, whose owner has just as good a right."""
+        await accounts.user(hashed_password=WEAK)
+        meanwhile(hashed_password=HASH)
+        assert await sign_in(accounts, "anna@example.com") == "anna@example.com"
+        assert accounts.events() == [LOGIN]
+
+    async def test_another_password(self, accounts: Accounts, meanwhile: Any) -> None:
+        await accounts.user()
+        meanwhile(hashed_password=password_helper.hash(NEW_PASSWORD))
+        assert await sign_in(accounts, "anna@example.com") is None
+        assert accounts.events() == [LOGIN_FAILED]
+
+    async def test_deactivation(self, accounts: Accounts, meanwhile: Any) -> None:
+        """A request that is under way does nothing any more."""
+        user = await accounts.user()
+        for act in (
+            lambda: accounts.manager.change_password(user, PASSWORD, NEW_PASSWORD),
+            lambda: accounts.manager.request_change_email(user, "new@example.com", PASSWORD),
+            lambda: accounts.manager.delete_account(user, PASSWORD),
+        ):
+            meanwhile(is_active=False)
+            with pytest.raises(UserNotExists):
+                await act()
+        assert accounts.events() == []
+        assert (accounts.tokens(), accounts.column("hashed_password")) == ([], HASH)
 
 
 class TestAnOverlappingChange:

@@ -31,6 +31,10 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         """Get a user and the session, which lives, in one statement."""
         return await self.run(self._read_by_session, session_id, now)
 
+    async def reread(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
+        """Get a single user as of now, whatever this session has read before."""
+        return await self.run(self._read, _column(self.user_table, "id") == id, as_of_now=True)
+
     async def lock(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user as of now, whom nobody else changes until this transaction ends."""
         return await self.run(self._read, _column(self.user_table, "id") == id, lock=True)
@@ -67,11 +71,13 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 
         return await self.run(on_connection)
 
-    def _read(self, session: Session, condition: Any, *, lock: bool = False) -> UP | None:
+    def _read(self, session: Session, condition: Any, *, lock: bool = False, as_of_now: bool = False) -> UP | None:
         statement = select(self.user_table).where(condition)
         if lock:
             # Of the user alone: a project may join other tables to it, and an outer join cannot be locked.
-            statement = statement.with_for_update(of=self.user_table).execution_options(populate_existing=True)
+            statement = statement.with_for_update(of=self.user_table)
+        if lock or as_of_now:
+            statement = statement.execution_options(populate_existing=True)
         return session.scalars(statement).unique().one_or_none()
 
     def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, Row[Any]] | None:

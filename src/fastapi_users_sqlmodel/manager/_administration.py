@@ -87,8 +87,9 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
                 if await self.user_db.ask(tokens.is_reserved, changes["email"], besides=user_id):
                     raise UserAlreadyExists
                 changes = {"is_verified": False, **changes}
+            changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
             user = await self.apply(user, changes)
-            await self._record_update(user, changes, request, actor_id=actor_id)
+            await self._record_update(user, changed, request, actor_id=actor_id)
             # A new address is not verified, as a matter of course.
             told = {"is_verified"} if is_new_email else set[str]()
             turned = {name: getattr(user, name) for name in flags.keys() - told if getattr(user, name) != flags[name]}
@@ -156,6 +157,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
             UserNotExists: There is no such user.
             NotSuperuser: Whoever asks is no superuser, or not any more.
             LastSuperuser: Nobody would be left to administer the service.
+            LoginNotFresh: Their session has not seen the password lately.
         """
         await self._delete(user_id, superuser, request)
 
@@ -173,8 +175,14 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
     ) -> None:
         async with self.user_db.transaction():
             user, is_last = await self.lock_to_administer(user_id, superuser)
+            if known_hash is not None and not user.is_active:
+                # Since the token was looked at, as if deleted.
+                raise UserNotExists
             if known_hash is not None and user.hashed_password != known_hash:
                 raise InvalidCurrentPassword
+            if superuser is not None and self.current_session is not None:
+                # The own account too.
+                self.require_fresh_login()
             if is_last:
                 raise LastSuperuser
             await self.on_before_delete(user, request)

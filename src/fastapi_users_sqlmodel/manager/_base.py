@@ -184,8 +184,8 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         current = self.current_session
         return current.id if current is not None and current.user_id == user_id else None
 
-    async def _end_sessions(self, user_id: ID, *, besides: uuid.UUID | None = None) -> None:
-        await self.user_db.ask(sessions.end_all, user_id, besides=besides)
+    async def _end_sessions(self, user_id: ID, *, besides: uuid.UUID | None = None) -> int:
+        return await self.user_db.ask(sessions.end_all, user_id, besides=besides)
 
     async def _use(self, purpose: Purpose, token: str, refusal: Callable[[], Exception]) -> tuple[UP, IssuedToken]:
         """Lock the user of a token, and use it up: in this order, as everybody does, so that nobody waits in a ring."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Generic, cast
 
 from fastapi import Request
-from fastapi_users.exceptions import UserAlreadyExists
+from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel import tokens
@@ -99,7 +99,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
             InvalidCurrentPassword: It is another one, or has been changed meanwhile.
             InvalidPasswordException: The new password is refused.
             UsernameAlreadyExists: The username is taken.
-            UserNotExists: The user was deleted meanwhile.
+            UserNotExists: The user was deleted or deactivated meanwhile.
             TooManyRequests: Too many have failed lately, or too many mails were asked for from this network.
             HashingQueueFullError: Too many wait already.
         """
@@ -136,12 +136,16 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         hashed_password = await self.password_hasher.hash(password) if password is not None else None
         async with self.user_db.transaction():
             user = await self._lock_or_raise(user.id)
+            if not user.is_active:
+                # Since the token was looked at, as if deleted.
+                raise UserNotExists
             if needs_proof and user.hashed_password != known_hash:
                 # Somebody changed it in the meantime: the current password is not what was typed.
                 raise InvalidCurrentPassword
             if changes:
+                changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
                 user = await self.apply(user, changes)
-                await self._record_update(user, changes, request)
+                await self._record_update(user, changed, request)
             if hashed_password is not None:
                 user = await self._set_password(user, hashed_password, AuditEventKind.CHANGE_PASSWORD, request)
                 self.user_db.after_commit(lambda: self.on_after_change_password(user, request))

@@ -1,7 +1,7 @@
 """Where one is signed in, and how that ends; and whether who asks has shown the password lately."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic
 
@@ -20,12 +20,12 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
     """What a person may know and do about the own sessions."""
 
     async def list_sessions(self, user: UP) -> Sequence[SessionInfo]:
-        """List where a user is signed in, who was seen last first; at most a hundred."""
+        """List where a user is signed in, who was seen last first."""
         return await self.user_db.ask(_rows.listed, user.id)
 
-    async def is_session_alive(self, session_id: uuid.UUID) -> bool:
-        """Tell whether a session, and its user, are still good."""
-        return await self.user_db.ask(_rows.is_alive, session_id)
+    async def is_session_alive(self, session_id: uuid.UUID, *, flags: Iterable[str] = ()) -> bool:
+        """Tell whether a session lives, and whether its user is active and has these flags, such as `is_superuser`."""
+        return await self.user_db.ask(_rows.is_alive, session_id, flags=("is_active", *flags))
 
     async def end_session(self, user: UP, session_id: uuid.UUID, request: Request | None = None) -> None:
         """End one of a user's sessions.
@@ -41,8 +41,8 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
     async def end_other_sessions(self, user: UP, request: Request | None = None) -> None:
         """End all of a user's sessions but the one of this request."""
         async with self.user_db.transaction():
-            await self._end_sessions(user.id, besides=self._own_session_id(user.id))
-            await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
+            if await self._end_sessions(user.id, besides=self._own_session_id(user.id)):
+                await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
 
     async def end_current_session(self, user: UP) -> None:
         """End the session of this request; commits on a plain session.

@@ -54,7 +54,7 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         attempt = self._attempt or _Attempt()
         user = await self._find_by_login(credentials.username)
         reservation = await self._reserve(user, credentials.username, attempt.request)
-        verified = await self._verify(credentials.password, user, reservation)
+        verified, user = await self._verify_as_of_now(credentials.password, user, reservation)
         known_hash = user.hashed_password if user is not None else ""
         is_right = verified.is_right and user is not None and user.is_active
         async with self.user_db.transaction():
@@ -136,6 +136,20 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         await self.release()
         account = _account(user) if user is not None else f"name:{canonical_email(name)}"
         return await self.throttle.reserve_login(account=account, network=network, is_known_network=is_known)
+
+    async def _verify_as_of_now(
+        self, password: str, user: UP | None, reservation: Reservation | None
+    ) -> tuple[Verified, UP | None]:
+        """Verify a password, and once more if the hash is another one by now: it may be a stronger one of the same."""
+        verified = await self._verify(password, user, reservation)
+        if not verified.is_right or user is None:
+            return verified, user
+        known_hash = user.hashed_password
+        present = await self.user_db.reread(user.id)
+        await self.release()
+        if present is not None and present.hashed_password != known_hash:
+            verified = await self._verify(password, present, reservation)
+        return verified, present
 
     async def _verify(self, password: str, user: UP | None, reservation: Reservation | None) -> Verified:
         try:

@@ -16,7 +16,8 @@ from fastapi_users_sqlmodel.tables._accounts import AccountTables
 # So long after a rotation, whoever lost the answer or came at the same moment gets the same successor again.
 SAME_AGAIN_FOR = timedelta(seconds=10)
 _RECORDED_EVERY = timedelta(minutes=5)
-_LISTED = 100
+# Of one user, at the same time.
+AT_MOST = 100
 
 
 class SessionTransport(StrEnum):
@@ -83,11 +84,14 @@ def begin(  # noqa: PLR0913  # Each is a fact about the session
     lifetimes: SessionLifetimes,
     client: Client,
 ) -> datetime:
-    """Begin a session of somebody whose password was right just now, and return when it ends at the latest."""
-    now = datetime.now(UTC)
+    """Begin a session of somebody whose password was right just now, and return when it ends at the latest.
+
+    Of those that somebody has, the hundred live that were used last.
+    """
+    table, now = tables.sessions, datetime.now(UTC)
     expires_at = now + lifetimes.refresh_token
     connection.execute(
-        insert(tables.sessions).values(
+        insert(table).values(
             id=session_id,
             user_id=user_id,
             transport=transport,
@@ -103,6 +107,9 @@ def begin(  # noqa: PLR0913  # Each is a fact about the session
             generation=0,
         )
     )
+    mine = table.c.user_id == user_id
+    newest = select(table.c.id).where(mine).order_by(table.c.last_seen_at.desc(), table.c.id).limit(AT_MOST)
+    connection.execute(delete(table).where(mine, table.c.id != session_id, table.c.id.not_in(newest)))
     return expires_at
 
 
@@ -202,26 +209,28 @@ def end(connection: Connection, tables: AccountTables, session_id: uuid.UUID, us
     return any(expires_at > datetime.now(UTC) for expires_at in ended)
 
 
-def end_all(connection: Connection, tables: AccountTables, user_id: Any, *, besides: uuid.UUID | None = None) -> None:
-    """End a user's sessions, all or all but one."""
+def end_all(connection: Connection, tables: AccountTables, user_id: Any, *, besides: uuid.UUID | None = None) -> int:
+    """End a user's sessions, all or all but one, and return how many they were."""
     table = tables.sessions
     others = [table.c.id != besides] if besides is not None else []
-    connection.execute(delete(table).where(table.c.user_id == user_id, *others))
+    return connection.execute(delete(table).where(table.c.user_id == user_id, *others)).rowcount
 
 
 def listed(connection: Connection, tables: AccountTables, user_id: Any) -> Sequence[SessionInfo]:
-    """List the sessions of a user that live, who was seen last first, at most a hundred."""
+    """List the sessions of a user that live, who was seen last first."""
     table = tables.sessions
     columns = (table.c.id, table.c.created_at, table.c.last_seen_at, table.c.ip_address, table.c.user_agent)
     mine = (table.c.user_id == user_id, table.c.idle_expires_at > datetime.now(UTC))
-    newest = select(*columns).where(*mine).order_by(table.c.last_seen_at.desc(), table.c.id).limit(_LISTED)
+    newest = select(*columns).where(*mine).order_by(table.c.last_seen_at.desc(), table.c.id)
     return [SessionInfo(*row) for row in connection.execute(newest)]
 
 
-def is_alive(connection: Connection, tables: AccountTables, session_id: uuid.UUID) -> bool:
-    """Tell whether a session and its user are as good as when it was looked at last."""
+def is_alive(
+    connection: Connection, tables: AccountTables, session_id: uuid.UUID, *, flags: Sequence[str] = ("is_active",)
+) -> bool:
+    """Tell whether a session lives, and whether its user has these flags."""
     table, users = tables.sessions, tables.users
-    alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), users.c.is_active)
+    alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), *(users.c[name] for name in flags))
     statement = select(func.count()).select_from(table).join(users, users.c.id == table.c.user_id).where(*alive)
     return connection.scalar(statement) == 1
 
