@@ -37,7 +37,7 @@ def find_chromium() -> Chromium:
     try:
         with sync_playwright() as playwright:
             own = Path(playwright.chromium.executable_path)
-    except Exception as error:  # noqa: BLE001  # It raises nothing narrower
+    except Exception as error:  # noqa: BLE001  # A plain Exception is what it raises when its driver ends
         # Its wheel brings a Node.js, which wants a library that the smallest systems lack.
         pytest.skip(f"playwright does not start, on Debian it needs libatomic1: {error}")
     if own.exists():

@@ -32,6 +32,11 @@ class Server:
         self.program.signal(signal.SIGTERM)
         return self.program.wait(within=STOPS_WITHIN)
 
+    def stop_silently(self) -> None:
+        """Ask it to end, and require that it has not failed in all its time."""
+        ran = self.stop()
+        assert "Traceback" not in ran.err, ran.err
+
 
 def start_server(
     programs: Programs,

@@ -2,39 +2,25 @@
 
 import hmac
 import os
-import re
 import secrets
-from dataclasses import dataclass
-from email.utils import parseaddr
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core.addresses import Smtp, is_address, is_redis_url, smtp_server
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory
 
 MINIMUM_SECRET_BYTES = 32
 # Seconds in ten years: what is added to a date has to be a date.
 LONGEST_LIFETIME = 315_360_000
 SECRET_KEY_FILE = Path(".secret-key")
-
-
-@dataclass(frozen=True, slots=True)
-class Smtp:
-    """The server that takes our mail; `tls` is from the first byte, `starttls` after a word in the clear."""
-
-    host: str
-    port: int
-    username: str | None
-    password: SecretStr | None
-    tls: Literal["none", "starttls", "tls"]
 
 
 class Settings(BaseSettings):
@@ -103,7 +89,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_store(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_redis_url(value.get_secret_value()):
+        if value is not None and not is_redis_url(value.get_secret_value()):
             raise ValueError("not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0")
         return value
 
@@ -111,13 +97,13 @@ class Settings(BaseSettings):
     @classmethod
     def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _smtp(value.get_secret_value())
+            smtp_server(value.get_secret_value())
         return value
 
     @field_validator("mail_from")
     @classmethod
     def _one_address(cls, value: str) -> str:
-        if value and not _is_address(value):
+        if value and not is_address(value):
             raise ValueError("not one address; for example The House <noreply@example.com>")
         return value
 
@@ -205,7 +191,7 @@ class Settings(BaseSettings):
     @property
     def smtp(self) -> Smtp | None:
         """The mail server; None means the console."""
-        return None if self.smtp_url is None else _smtp(self.smtp_url.get_secret_value())
+        return None if self.smtp_url is None else smtp_server(self.smtp_url.get_secret_value())
 
     def key_for(self, purpose: str) -> str:
         """Derive a key of 256 bits, as hexadecimal digits, that is good for one purpose only."""
@@ -216,70 +202,6 @@ class Settings(BaseSettings):
         present = self.secret_key.get_secret_value() or _development_secret()
         secrets = (present, *filter(None, [self.secret_key_previous.get_secret_value()]))
         return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256").hex() for secret in secrets)
-
-
-_NO_SMTP_URL = "not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
-_TLS: dict[tuple[str, str], Literal["none", "starttls", "tls"]] = {
-    ("smtp", ""): "none",
-    ("smtp", "starttls=false"): "none",
-    ("smtp", "starttls=true"): "starttls",
-    ("smtps", ""): "tls",
-    ("smtps", "starttls=false"): "tls",
-}
-
-
-def _smtp(url: str) -> Smtp:
-    """Read the URL of a mail server.
-
-    Raises:
-        ValueError: It is none; the message repeats no part of it.
-    """
-    try:
-        parts = _split(url)
-        tls = _TLS[parts.scheme, parts.query]
-        # Whose bytes are no text has been cut in the wrong place.
-        username, password = (unquote(part or "", errors="strict") for part in (parts.username, parts.password))
-    except (KeyError, ValueError):
-        raise ValueError(_NO_SMTP_URL) from None
-    if not parts.hostname or parts.path not in {"", "/"} or bool(username) != bool(password):
-        raise ValueError(_NO_SMTP_URL)
-    port = parts.port or (465 if tls == "tls" else 587)
-    return Smtp(parts.hostname, port, username or None, SecretStr(password) if password else None, tls)
-
-
-def _is_redis_url(url: str) -> bool:
-    try:
-        parts = _split(url)
-    except ValueError:
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path.strip("/"))
-    # Any other path would mean database 0.
-    is_known = parts.scheme in {"redis", "rediss", "valkey"}
-    return is_known and bool(parts.hostname) and re.fullmatch(r"/?[0-9]*", parts.path) is not None
-
-
-def _split(url: str) -> SplitResult:
-    """Split a URL that may have a password.
-
-    Raises:
-        ValueError: It is none.
-    """
-    parts = urlsplit(url)
-    # A sign that has not been encoded, in a password for example, would cut off what comes after it.
-    if parts.port == 0 or "#" in url or re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError
-    return parts
-
-
-def _is_address(text: str) -> bool:
-    """Tell whether it is one e-mail address, with or without a name, and on one line."""
-    _, address = parseaddr(text)
-    try:
-        validate_email(address, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError:
-        return False
-    return text.isprintable() and (text == address or text.endswith(f"<{address}>"))
 
 
 @cache

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import aiosmtplib
 
-from app.core.settings import Smtp
+from app.core.addresses import Smtp
 from app.mail.messages import Mail
 from app.mail.rendering import as_message, mailbox, sender_address
 from app.mail.transport import MailServerAway, Undeliverable

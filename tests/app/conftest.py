@@ -1,8 +1,9 @@
 """The service on both databases: each test on one connection, in a transaction that is rolled back."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from socket import socket
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
@@ -14,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, testing
 from tests.postgres import postgres_database
+from tests.programs import Programs, open_programs
 
 # Neither `.env` nor the developer's environment decides what is tested; and nothing of this reaches other tests.
 with pytest.MonkeyPatch.context() as environment:
@@ -33,6 +35,7 @@ with pytest.MonkeyPatch.context() as environment:
     from app.models import User, UserGroup
     from app.services.dispatcher import deliver_all
     from app.users import UserManager, auth_backend, password_helper
+    from tests.app.databases import migrated
 
 BASE_URL = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
@@ -108,6 +111,30 @@ def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
             # Asked for here and not in the signature, so that a run on SQLite alone starts no server.
             url = databases.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
             yield url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+class Ground(NamedTuple):
+    """What real services are started on: their programs, and a database at head; `env` has our key."""
+
+    programs: Programs
+    database_url: str
+    env: Mapping[str, str]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ground(
+    request: pytest.FixtureRequest, interpreter: socket, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
+    folder = tmp_path_factory.mktemp("ground")
+    with ExitStack() as opened:
+        if request.param == "sqlite":
+            url = f"sqlite:///{folder}/test.db"
+        else:
+            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
+        programs = opened.enter_context(open_programs(interpreter, folder / "programs"))
+        # The same key as here, so that nobody needs to sign in first.
+        env = {"SECRET_KEY": settings.secret_key.get_secret_value(), "LOG_LEVEL": "WARNING"}
+        yield Ground(programs, migrated(url), env)
 
 
 @pytest.fixture(scope="session")

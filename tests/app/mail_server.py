@@ -13,7 +13,7 @@ from typing import Any, Literal
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import SecretStr
 
-from app.core.settings import Smtp
+from app.core.addresses import Smtp
 
 SENDER = "The Service <service@example.com>"
 

@@ -5,10 +5,7 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from socket import socket
 from typing import Any
 
 import httpx2
@@ -16,11 +13,9 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
-from app.core.settings import settings
 from app.models import Item, User, UserGroup
-from tests.app.databases import connected, migrated, signed_in
-from tests.postgres import postgres_database
-from tests.programs import open_programs
+from tests.app.conftest import Ground
+from tests.app.databases import connected, signed_in
 from tests.server import Server, start_server
 
 PASSWORD = "correct horse battery staple"
@@ -72,26 +67,11 @@ class House:
             return connection.execute(select(func.count()).where(*conditions)).scalar_one()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def house(
-    request: pytest.FixtureRequest,
-    interpreter: socket,
-    tmp_path_factory: pytest.TempPathFactory,
-    hashed_password: str,
-) -> Iterator[House]:
-    folder: Path = tmp_path_factory.mktemp("house")
-    with ExitStack() as opened:
-        if request.param == "sqlite":
-            url = f"sqlite:///{folder}/test.db"
-        else:
-            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
-        programs = opened.enter_context(open_programs(interpreter, folder / "programs"))
-        # The same key as here, so that nobody needs to sign in first.
-        env = {"SECRET_KEY": settings.secret_key.get_secret_value(), "LOG_LEVEL": "WARNING"}
-        server = start_server(programs, database_url=migrated(url), env=env)
-        yield House(server, url, hashed_password)
-        ran = server.stop()
-        assert "Traceback" not in ran.err, ran.err
+@pytest.fixture(scope="module")
+def house(ground: Ground, hashed_password: str) -> Iterator[House]:
+    server = start_server(ground.programs, database_url=ground.database_url, env=ground.env)
+    yield House(server, ground.database_url, hashed_password)
+    server.stop_silently()
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address
-from pathlib import Path
-from socket import socket
 from typing import Any
 
 import httpx2
@@ -16,11 +14,10 @@ from sqlmodel import Session, select
 
 from app.core.settings import settings
 from app.models import User
-from tests.app.conftest import PASSWORD, form
+from tests.app.conftest import PASSWORD, Ground, form
 from tests.app.databases import connected, migrated, signed_in
 from tests.app.shapes import said
-from tests.postgres import postgres_database
-from tests.programs import Programs, open_programs
+from tests.programs import Programs
 from tests.server import Server, start_server
 from tests.spellings import SPELLINGS
 from tests.valkey import valkey_server
@@ -108,21 +105,11 @@ class House:
         return self.server.program.until(find)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def running(
-    request: pytest.FixtureRequest, interpreter: socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, str]]:
-    folder: Path = tmp_path_factory.mktemp("house")
-    with ExitStack() as opened:
-        if request.param == "sqlite":
-            url = f"sqlite:///{folder}/test.db"
-        else:
-            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
-        programs = opened.enter_context(open_programs(interpreter, folder / "programs"))
-        server = start_server(programs, database_url=migrated(url), env=ENV)
-        yield server, url
-        ran = server.stop()
-        assert "Traceback" not in ran.err, ran.err
+@pytest.fixture(scope="module")
+def running(ground: Ground) -> Iterator[tuple[Server, str]]:
+    server = start_server(ground.programs, database_url=ground.database_url, env=ENV)
+    yield server, ground.database_url
+    server.stop_silently()
 
 
 @pytest.fixture

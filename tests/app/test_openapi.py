@@ -3,9 +3,7 @@
 import asyncio
 import json
 import secrets
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin
@@ -18,14 +16,12 @@ from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, settings
 
 from app.app import app
-from app.core.settings import settings as service_settings
 from app.models import User
-from tests.app.conftest import PASSWORD
-from tests.app.databases import migrated, signed_in
+from tests.app.conftest import PASSWORD, Ground
+from tests.app.databases import signed_in
 from tests.app.openapi_codes import failures, is_ours
 from tests.app.openapi_world import NUMBERS, USERS, make_world, restore
-from tests.postgres import postgres_database
-from tests.programs import Programs, open_programs
+from tests.programs import Programs
 from tests.server import Server, start_server
 
 DOCUMENT = app.openapi()
@@ -182,24 +178,13 @@ class TestGenericAnswers:
                 assert (response.status_code, response.headers["Allow"]) == (405, allowed)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def running(
-    request: pytest.FixtureRequest, interpreter: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, str]]:
+@pytest.fixture(scope="module")
+def running(ground: Ground) -> Iterator[tuple[Server, str]]:
     """Start the real service, in its small world."""
-    folder = tmp_path_factory.mktemp("openapi")
-    with ExitStack() as opened:
-        if request.param == "sqlite":
-            url = f"sqlite:///{folder}/test.db"
-        else:
-            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
-        make_world(migrated(url))
-        # The same key as here, so that nobody needs to sign in first.
-        env = {"SECRET_KEY": service_settings.secret_key.get_secret_value()}
-        server = start_server(opened.enter_context(open_programs(interpreter, folder)), database_url=url, env=env)
-        yield server, url
-        ran = server.stop()
-        assert "Traceback" not in ran.err, ran.err
+    make_world(ground.database_url)
+    server = start_server(ground.programs, database_url=ground.database_url, env=ground.env)
+    yield server, ground.database_url
+    server.stop_silently()
 
 
 # The superuser comes last: much is gone afterwards.

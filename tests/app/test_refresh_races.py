@@ -6,11 +6,9 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from socket import socket
 from typing import NamedTuple
 
 import httpx2
@@ -20,11 +18,10 @@ from sqlmodel import Session
 
 from app.core.settings import settings
 from app.models import User
-from tests.app.conftest import PASSWORD, form
+from tests.app.conftest import PASSWORD, Ground, form
 from tests.app.databases import connected, migrated
 from tests.app.shapes import UNAUTHORIZED, said
-from tests.postgres import postgres_database
-from tests.programs import Programs, open_programs
+from tests.programs import Programs
 from tests.server import Server, start_server
 
 REFRESH_BAD_TOKEN = (401, {"detail": "REFRESH_BAD_TOKEN"})
@@ -126,25 +123,14 @@ async def in_house(servers: list[Server], url: str, hashed_password: str) -> Asy
 
 def stop(servers: list[Server]) -> None:
     for server in servers:
-        ran = server.stop()
-        assert "Traceback" not in ran.err, ran.err
+        server.stop_silently()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def running(
-    request: pytest.FixtureRequest, interpreter: socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[list[Server], str]]:
-    folder: Path = tmp_path_factory.mktemp("house")
-    with ExitStack() as opened:
-        if request.param == "sqlite":
-            url = f"sqlite:///{folder}/test.db"
-        else:
-            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
-        programs = opened.enter_context(open_programs(interpreter, folder / "programs"))
-        migrated(url)
-        servers = [start(programs, url) for _ in range(2)]
-        yield servers, url
-        stop(servers)
+@pytest.fixture(scope="module")
+def running(ground: Ground) -> Iterator[tuple[list[Server], str]]:
+    servers = [start(ground.programs, ground.database_url) for _ in range(2)]
+    yield servers, ground.database_url
+    stop(servers)
 
 
 @pytest.fixture

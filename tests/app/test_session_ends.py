@@ -4,24 +4,18 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from socket import socket
 from typing import Any, NamedTuple
 
 import httpx2
 import pytest
 from sqlmodel import Session as DatabaseSession
 
-from app.core.settings import settings
 from app.models import User
-from tests.app.conftest import PASSWORD, form
-from tests.app.databases import connected, migrated
+from tests.app.conftest import PASSWORD, Ground, form
+from tests.app.databases import connected
 from tests.app.shapes import UNAUTHORIZED, said
-from tests.postgres import postgres_database
-from tests.programs import open_programs
 from tests.server import Server, start_server
 
 NEW_PASSWORD = "wrong horse, other battery"
@@ -290,24 +284,12 @@ CAUSES = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def running(
-    request: pytest.FixtureRequest, interpreter: socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[list[Server], str]]:
-    folder: Path = tmp_path_factory.mktemp("house")
-    with ExitStack() as opened:
-        if request.param == "sqlite":
-            url = f"sqlite:///{folder}/test.db"
-        else:
-            url = opened.enter_context(postgres_database(request.getfixturevalue("postgres_url")))
-        programs = opened.enter_context(open_programs(interpreter, folder / "programs"))
-        env = {"SECRET_KEY": settings.secret_key.get_secret_value(), "LOG_LEVEL": "WARNING"}
-        migrated(url)
-        servers = [start_server(programs, database_url=url, env=env) for _ in range(2)]
-        yield servers, url
-        for server in servers:
-            ran = server.stop()
-            assert "Traceback" not in ran.err, ran.err
+@pytest.fixture(scope="module")
+def running(ground: Ground) -> Iterator[tuple[list[Server], str]]:
+    servers = [start_server(ground.programs, database_url=ground.database_url, env=ground.env) for _ in range(2)]
+    yield servers, ground.database_url
+    for server in servers:
+        server.stop_silently()
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from app.core.settings import Settings, Smtp, load_settings
+from app.core.addresses import Smtp
+from app.core.settings import Settings, load_settings
 from tests.programs import ROOT, Programs, Ran
 
 SECRET = "tyger-tyger-burning-bright-in-the-forests"

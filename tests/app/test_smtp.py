@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from app.core.settings import Smtp
+from app.core.addresses import Smtp
 from app.mail.messages import Mail
 from app.mail.rendering import write
 from app.mail.smtp import SMTP

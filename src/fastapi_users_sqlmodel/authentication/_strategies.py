@@ -1,30 +1,18 @@
-"""FastAPI Users' transports, strategies and backends, and those of sessions."""
+"""What a session's tokens are, and whose."""
 
 import uuid
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
-from typing import Any, ClassVar, Generic, Self
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Generic
 
-from fastapi import Depends, Response
 from fastapi.requests import HTTPConnection
-from fastapi.responses import JSONResponse
-from fastapi_users.authentication import (
-    AuthenticationBackend,
-    Authenticator,
-    BearerTransport,
-    CookieTransport,
-    JWTStrategy,
-    Strategy,
-    Transport,
-)
+from fastapi_users.authentication import Strategy
 from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
-from fastapi_users.openapi import OpenAPIResponseType
-from pydantic import BaseModel
 
+from fastapi_users_sqlmodel.authentication._transports import AccessToken
 from fastapi_users_sqlmodel.csrf import has_bearer_token
 from fastapi_users_sqlmodel.identity import is_storable
 from fastapi_users_sqlmodel.manager import BaseUserManager
@@ -41,27 +29,6 @@ from fastapi_users_sqlmodel.sessions._tokens import (
     encode_opaque,
     encode_refresh,
 )
-
-# FastAPI Users' own too, for whoever changes an import; its strategies for a database and for Redis need more.
-__all__ = [
-    "AccessToken",
-    "AuthenticationBackend",
-    "Authenticator",
-    "BearerRefreshResponse",
-    "BearerRefreshTransport",
-    "BearerSessionStrategy",
-    "BearerTransport",
-    "CookieSessionStrategy",
-    "CookieTransport",
-    "JWTStrategy",
-    "SessionBackend",
-    "SessionCookieTransport",
-    "SessionLifetimes",
-    "SessionStrategy",
-    "Sessions",
-    "Strategy",
-    "Transport",
-]
 
 _USER_AGENT_LENGTH = 256
 
@@ -89,67 +56,6 @@ class Sessions:
         self.lifetimes = lifetimes or SessionLifetimes()
 
 
-class AccessToken(str):
-    """An access token, which knows what its transport sends beside it."""
-
-    __slots__ = ("expires_in", "refresh_token")
-
-    refresh_token: str
-    expires_in: int
-
-    def __new__(cls, token: str, *, refresh_token: str, expires_in: int) -> Self:
-        """Make one; `expires_in` is in seconds."""
-        made = super().__new__(cls, token)
-        made.refresh_token, made.expires_in = refresh_token, expires_in
-        return made
-
-
-class BearerRefreshResponse(BaseModel):
-    """What signing in and refreshing answer (RFC 6749, 5.1)."""
-
-    access_token: str
-    token_type: str
-    refresh_token: str
-    expires_in: int
-
-
-class BearerRefreshTransport(BearerTransport):
-    """FastAPI Users' bearer transport, whose answer has a refresh token as well."""
-
-    async def get_login_response(self, token: str) -> Response:
-        """Return the answer for a token of `BearerSessionStrategy`."""
-        if not isinstance(token, AccessToken):
-            raise TypeError(f"{type(self).__name__} brings the tokens of BearerSessionStrategy")
-        answer = BearerRefreshResponse(
-            access_token=str(token),
-            token_type="bearer",  # noqa: S106  # That is no password
-            refresh_token=token.refresh_token,
-            expires_in=token.expires_in,
-        )
-        return JSONResponse(answer.model_dump())
-
-    @staticmethod
-    def get_openapi_login_responses_success() -> OpenAPIResponseType:
-        """Describe it."""
-        return {200: {"model": BearerRefreshResponse}}
-
-
-class SessionCookieTransport(CookieTransport):
-    """FastAPI Users' cookie transport, safe by what the public URL is and not by what a request says.
-
-    Where that is https, the name is `__Host-…` (RFC 6265bis, 4.1.3.2): no other host and no plain connection can set
-    it; and no other name is read.
-    """
-
-    def __init__(self, public_url: str, *, name: str = "session", max_age: timedelta | None = None) -> None:
-        is_https = urlsplit(public_url).scheme == "https"
-        super().__init__(
-            cookie_name=f"__Host-{name}" if is_https else name,
-            cookie_max_age=int(max_age.total_seconds()) if max_age is not None else None,
-            cookie_secure=is_https,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
     """What bearer and cookie sessions have in common; each is made for one request, with its manager."""
@@ -160,9 +66,9 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
 
     transport: ClassVar[SessionTransport]
 
+    @abstractmethod
     async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
         """Return the user of a token, if it and its session are good; the manager knows the session from then on."""
-        raise NotImplementedError
 
     async def write_token(self, user: UP) -> str:
         """Begin a session of a user who has signed in as `user` says, and return its token.
@@ -187,8 +93,8 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         """
         await self.user_manager.end_current_session(user)
 
-    async def _begin(self, user: UP) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    async def _begin(self, user: UP) -> str: ...
 
     async def _begin_with(self, user: UP, purpose: str) -> tuple[uuid.UUID, bytes, datetime]:
         session_id = uuid.uuid4()
@@ -298,41 +204,6 @@ class CookieSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
 
     def _is_right(self, row: Any, secret: bytes) -> bool:
         return self.sessions.keys.knows(row.secret_hash, "cookie", secret)
-
-
-class SessionBackend(AuthenticationBackend[UP, ID], Generic[UP, ID]):
-    """FastAPI Users' authentication backend, with sessions.
-
-    Args:
-        name: The name of the backend.
-        transport: How its tokens come and go, which says what they are.
-        sessions: What all sessions have in common.
-        get_user_manager: The dependency that hands over the manager of a request.
-    """
-
-    transport: BearerRefreshTransport | SessionCookieTransport
-
-    def __init__(
-        self,
-        name: str,
-        transport: BearerRefreshTransport | SessionCookieTransport,
-        sessions: Sessions,
-        get_user_manager: Callable[..., Any],
-    ) -> None:
-        self.sessions = sessions
-
-        async def get_strategy(
-            connection: HTTPConnection, user_manager: Any = Depends(get_user_manager)
-        ) -> SessionStrategy[UP, ID]:
-            return self.strategy(user_manager, connection)
-
-        super().__init__(name, transport, get_strategy)
-
-    def strategy(self, user_manager: Any, connection: HTTPConnection | None = None) -> SessionStrategy[UP, ID]:
-        """Make the strategy for a manager and what came to it."""
-        if isinstance(self.transport, CookieTransport):
-            return CookieSessionStrategy(self.sessions, user_manager, connection, self.transport.cookie_name)
-        return BearerSessionStrategy(self.sessions, user_manager, connection)
 
 
 def _client(connection: HTTPConnection | None) -> Client:

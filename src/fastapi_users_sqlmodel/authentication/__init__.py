@@ -1,0 +1,87 @@
+"""FastAPI Users' transports, strategies and backends, and those of sessions."""
+
+from collections.abc import Callable
+from typing import Any, Generic
+
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
+from fastapi_users.authentication import (
+    AuthenticationBackend,
+    Authenticator,
+    BearerTransport,
+    CookieTransport,
+    JWTStrategy,
+    Strategy,
+    Transport,
+)
+from fastapi_users.models import ID, UP
+
+from fastapi_users_sqlmodel.authentication._strategies import (
+    BearerSessionStrategy,
+    CookieSessionStrategy,
+    Sessions,
+    SessionStrategy,
+)
+from fastapi_users_sqlmodel.authentication._transports import (
+    AccessToken,
+    BearerRefreshResponse,
+    BearerRefreshTransport,
+    SessionCookieTransport,
+)
+from fastapi_users_sqlmodel.sessions import SessionLifetimes
+
+# FastAPI Users' own too, for whoever changes an import; its strategies for a database and for Redis need more.
+__all__ = [
+    "AccessToken",
+    "AuthenticationBackend",
+    "Authenticator",
+    "BearerRefreshResponse",
+    "BearerRefreshTransport",
+    "BearerSessionStrategy",
+    "BearerTransport",
+    "CookieSessionStrategy",
+    "CookieTransport",
+    "JWTStrategy",
+    "SessionBackend",
+    "SessionCookieTransport",
+    "SessionLifetimes",
+    "SessionStrategy",
+    "Sessions",
+    "Strategy",
+    "Transport",
+]
+
+
+class SessionBackend(AuthenticationBackend[UP, ID], Generic[UP, ID]):
+    """FastAPI Users' authentication backend, with sessions.
+
+    Args:
+        name: The name of the backend.
+        transport: How its tokens come and go, which says what they are.
+        sessions: What all sessions have in common.
+        get_user_manager: The dependency that hands over the manager of a request.
+    """
+
+    transport: BearerRefreshTransport | SessionCookieTransport
+
+    def __init__(
+        self,
+        name: str,
+        transport: BearerRefreshTransport | SessionCookieTransport,
+        sessions: Sessions,
+        get_user_manager: Callable[..., Any],
+    ) -> None:
+        self.sessions = sessions
+
+        async def get_strategy(
+            connection: HTTPConnection, user_manager: Any = Depends(get_user_manager)
+        ) -> SessionStrategy[UP, ID]:
+            return self.strategy(user_manager, connection)
+
+        super().__init__(name, transport, get_strategy)
+
+    def strategy(self, user_manager: Any, connection: HTTPConnection | None = None) -> SessionStrategy[UP, ID]:
+        """Make the strategy for a manager and what came to it."""
+        if isinstance(self.transport, CookieTransport):
+            return CookieSessionStrategy(self.sessions, user_manager, connection, self.transport.cookie_name)
+        return BearerSessionStrategy(self.sessions, user_manager, connection)
