@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import db
 from app.api.errors import add_exception_handlers
 from app.api.middleware import BodyLimits, RequestID, TrailingSlash, TrustedProxies
-from app.api.router import router
+from app.api.router import routers
 from app.core.logging import configure_logging
 from app.core.settings import settings
 from app.models import Base
@@ -48,7 +48,8 @@ app = FastAPI(
 )
 # CORS and the same-site proof believe the same pages, in the spelling of browsers.
 origins = sorted(allowed_origins([settings.public_url, *settings.allowed_origins]))
-app.include_router(router)
+for router in routers:
+    app.include_router(router)
 add_exception_handlers(app)
 # The last one added is the first to see a request.
 app.add_middleware(TrailingSlash)

@@ -118,6 +118,8 @@ def serve(
         "workers": settings.workers,
         "log_config": None,
         "log_level": settings.log_level.lower(),
+        # A line that nobody gets need not be put together.
+        "access_log": settings.log_level in {"DEBUG", "INFO"},
         # Whom to believe is TRUSTED_PROXIES' to say, and not that of FORWARDED_ALLOW_IPS as well.
         "proxy_headers": False,
         "timeout_graceful_shutdown": 10,

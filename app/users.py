@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi_users.exceptions import UserNotExists
@@ -13,7 +13,7 @@ from app.core.errors import BadRequest, InvalidPassword
 from app.core.settings import settings
 from app.crud.outbox import Outbox
 from app.crud.user_group import UserGroupNotFound
-from app.db import get_async_session, pause
+from app.db import get_async_session, get_autocommit_session, pause
 from app.models import User
 from fastapi_users_sqlmodel import (
     BaseUserManager,
@@ -31,6 +31,7 @@ from fastapi_users_sqlmodel import (
 )
 
 SessionDep = Annotated[AsyncSession, Depends(get_async_session, scope="function")]
+AutocommitSessionDep = Annotated[AsyncSession, Depends(get_autocommit_session)]
 
 # Scripts hash with it in their own thread, requests in others, so many at once.
 password_helper = PasswordHelper()
@@ -108,10 +109,15 @@ async def get_user_db(session: SessionDep) -> SQLAlchemyUserDatabase[User, uuid.
 
 
 async def get_user_manager(
-    session: SessionDep, user_db: Annotated[SQLAlchemyUserDatabase[User, uuid.UUID], Depends(get_user_db)]
+    user_db: Annotated[SQLAlchemyUserDatabase[User, uuid.UUID], Depends(get_user_db)],
 ) -> UserManager:
     """Hand over the user manager of the request."""
-    return UserManager(user_db, session)
+    return UserManager(user_db, cast("AsyncSession", user_db.session))
+
+
+async def get_autocommit_user_manager(session: AutocommitSessionDep) -> UserManager:
+    """Hand over a user manager for a request that needs no transaction, to say who asks."""
+    return UserManager(SQLAlchemyUserDatabase(session, User), session)
 
 
 _secret, *_previous = settings.keys_for("sessions")
@@ -133,7 +139,11 @@ auth_backend = SessionBackend[User, uuid.UUID](
 cookie_backend = SessionBackend[User, uuid.UUID]("cookie", cookie_transport, sessions, get_user_manager)
 fastapi_users = FastAPIUsers[User, uuid.UUID](get_user_manager, [auth_backend, cookie_backend])
 
+# For routes that read, or do what one statement does: no transaction to begin, to wait for and to leave.
+autocommit_users = FastAPIUsers[User, uuid.UUID](get_autocommit_user_manager, [auth_backend, cookie_backend])
+
 current_active_user = fastapi_users.current_user(active=True)
 current_verified_user = fastapi_users.current_user(active=True, verified=True)
-current_superuser = fastapi_users.current_user(active=True, superuser=True)
-current_user_if_any = fastapi_users.current_user(active=True, optional=True)
+current_user_at_once = autocommit_users.current_user(active=True)
+current_superuser_at_once = autocommit_users.current_user(active=True, superuser=True)
+current_user_if_any = autocommit_users.current_user(active=True, optional=True)

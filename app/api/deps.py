@@ -1,16 +1,18 @@
 """What an endpoint may ask for."""
 
 import uuid
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.api.rows import RowsResponse
 from app.core.errors import InvalidField
 from app.crud.audit_event import AuditEvents
-from app.crud.base import Page, Rows
+from app.crud.base import Collection, Page, Rows
 from app.crud.item import Items
 from app.crud.post import Posts
 from app.crud.user import Users
@@ -18,63 +20,70 @@ from app.crud.user_group import UserGroups
 from app.models import User
 from app.models.base import MAX_INTEGER
 from app.users import (
+    AutocommitSessionDep,
     SessionDep,
     UserManager,
     current_active_user,
-    current_superuser,
+    current_superuser_at_once,
+    current_user_at_once,
     current_user_if_any,
     get_user_manager,
 )
 
 __all__ = [
-    "AuditEventsDep",
-    "CurrentSuperuser",
+    "AuditEventsAtOnceDep",
+    "CurrentSuperuserAtOnce",
     "CurrentUser",
+    "CurrentUserAtOnce",
     "Id",
+    "ItemsAtOnceDep",
     "ItemsDep",
     "PagerDep",
+    "PostsAtOnceDep",
     "PostsDep",
     "RequestDep",
     "SessionDep",
+    "UserGroupsAtOnceDep",
     "UserGroupsDep",
     "UserId",
     "UserManagerDep",
-    "UsersDep",
+    "UsersAtOnceDep",
     "Viewer",
 ]
 
 CurrentUser = Annotated[User, Depends(current_active_user)]
-CurrentSuperuser = Annotated[User, Depends(current_superuser)]
-Viewer = Annotated[User | None, Depends(current_user_if_any)]
 UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
 RequestDep = Request
 
-
-async def _users(session: SessionDep) -> Users:
-    return Users(session)
-
-
-async def _user_groups(session: SessionDep) -> UserGroups:
-    return UserGroups(session)
+# At once: for a route that reads, or does what one statement does, which is a transaction by itself. Who asks, and what
+# for, has no session of the request then, which would begin, be waited for and be left.
+CurrentUserAtOnce = Annotated[User, Depends(current_user_at_once)]
+CurrentSuperuserAtOnce = Annotated[User, Depends(current_superuser_at_once)]
+Viewer = Annotated[User | None, Depends(current_user_if_any)]
 
 
-async def _items(session: SessionDep) -> Items:
-    return Items(session)
+def _in_transaction[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
+    async def make(session: SessionDep) -> T:
+        return collection(session)
+
+    return make
 
 
-async def _posts(session: SessionDep) -> Posts:
-    return Posts(session)
+def _at_once[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
+    async def make(session: AutocommitSessionDep) -> T:
+        return collection(session)
+
+    return make
 
 
-async def _audit_events(session: SessionDep) -> AuditEvents:
-    return AuditEvents(session)
-
-
-UsersDep = Annotated[Users, Depends(_users)]
-UserGroupsDep = Annotated[UserGroups, Depends(_user_groups)]
-ItemsDep = Annotated[Items, Depends(_items)]
-PostsDep = Annotated[Posts, Depends(_posts)]
-AuditEventsDep = Annotated[AuditEvents, Depends(_audit_events)]
+UserGroupsDep = Annotated[UserGroups, Depends(_in_transaction(UserGroups))]
+ItemsDep = Annotated[Items, Depends(_in_transaction(Items))]
+PostsDep = Annotated[Posts, Depends(_in_transaction(Posts))]
+UsersAtOnceDep = Annotated[Users, Depends(_at_once(Users))]
+UserGroupsAtOnceDep = Annotated[UserGroups, Depends(_at_once(UserGroups))]
+ItemsAtOnceDep = Annotated[Items, Depends(_at_once(Items))]
+PostsAtOnceDep = Annotated[Posts, Depends(_at_once(Posts))]
+AuditEventsAtOnceDep = Annotated[AuditEvents, Depends(_at_once(AuditEvents))]
 
 
 def _plain_digits(value: object) -> object:
@@ -114,24 +123,22 @@ UserId = Annotated[
 class Pager:
     """Which part of a list the client asks for, and how it is told where the next one is."""
 
-    def __init__(self, page: Page, request: Request, response: Response) -> None:
+    def __init__(self, page: Page, request: Request) -> None:
         self.page = page
         self._request = request
-        self._response = response
 
-    def send(self, rows: Rows[Any]) -> Sequence[Any]:
+    def send(self, rows: Rows) -> RowsResponse:
         """Return the rows, with a Link header (RFC 8288) to the next page if there is one."""
-        if rows.next is not None:
-            params = self._request.query_params
-            kept = {name: value for name, value in params.items() if name not in {"skip", "after"}}
-            query = urlencode({**kept, "after": rows.next})
-            self._response.headers["Link"] = f'<{self._request.scope["path"]}?{query}>; rel="next"'
-        return rows.rows
+        if rows.next is None:
+            return RowsResponse(rows.rows)
+        params = self._request.query_params
+        kept = {name: value for name, value in params.items() if name not in {"skip", "after"}}
+        query = urlencode({**kept, "after": rows.next})
+        return RowsResponse(rows.rows, headers={"Link": f'<{self._request.scope["path"]}?{query}>; rel="next"'})
 
 
 async def _pager(
     request: Request,
-    response: Response,
     limit: Annotated[int, Query(ge=1, le=100, description="How many rows.")] = 50,
     skip: Annotated[int | None, Query(ge=0, le=10_000, description="How many rows to leave out.")] = None,
     after: Annotated[
@@ -140,7 +147,7 @@ async def _pager(
 ) -> Pager:
     if skip is not None and after is not None:
         raise InvalidField("after", "not together with skip", where="query")
-    return Pager(Page(limit=limit, skip=skip or 0, after=after), request, response)
+    return Pager(Page(limit=limit, skip=skip or 0, after=after), request)
 
 
 PagerDep = Annotated[Pager, Depends(_pager)]

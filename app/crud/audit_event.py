@@ -1,10 +1,13 @@
 """The audit trail, for those who may read it; the library writes it."""
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
-from app.crud.base import BAD_CURSOR, Collection, Page, Rows
+from sqlalchemy import Select, Table
+
+from app.crud.base import BAD_CURSOR, Collection, Listing, Page, Rows
 from app.models import User
+from app.schemas import AuditEventRead
 from fastapi_users_sqlmodel import AuditEventKind, audit_events
 
 MAX_BIG_INTEGER = 2**63 - 1
@@ -13,23 +16,21 @@ MAX_BIG_INTEGER = 2**63 - 1
 class AuditEvents(Collection):
     """The security events, on one session."""
 
-    async def list(
-        self, page: Page, *, user_id: uuid.UUID | None = None, kind: AuditEventKind | None = None
-    ) -> Rows[Any]:
+    async def list(self, page: Page, *, user_id: uuid.UUID | None = None, kind: AuditEventKind | None = None) -> Rows:
         """Read a page of all events, or of a user's, or of a kind, newest first."""
-        statement = audit_events(User)
-        table = statement.get_final_froms()[0]
-        if user_id is not None:
-            statement = statement.where(table.c.user_id == user_id)
-        if kind is not None:
-            statement = statement.where(table.c.kind == kind)
-        return await self.read_page(statement, page, key=table.c.id, parse=_key, newest_first=True, entities=False)
+        wanted = {name: value for name, value in (("user_id", user_id), ("kind", kind)) if value is not None}
+        return await self.read_page(_listing(audit_events(User).filter_by(**wanted)), page)
 
-    async def list_own(self, page: Page, user: User) -> Rows[Any]:
+    async def list_own(self, page: Page, user: User) -> Rows:
         """Read a page of what a user is told about the account, newest first."""
-        statement = audit_events(User, of=user.id)
-        key = statement.get_final_froms()[0].c.id
-        return await self.read_page(statement, page, key=key, parse=_key, newest_first=True, entities=False)
+        return await self.read_page(_listing(audit_events(User, of=user.id)), page)
+
+
+def _listing(statement: Select[Any]) -> Listing:
+    table = cast("Table", statement.get_final_froms()[0])
+    # Its own columns, and not the table's: who may not see all of an event is shown something else.
+    shown = statement.with_only_columns(*[statement.selected_columns[name] for name in AuditEventRead.model_fields])
+    return Listing(AuditEventRead, shown, key=table.c.id, parse=_key, newest_first=True)
 
 
 def _key(text: str) -> int:

@@ -5,16 +5,20 @@ import binascii
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Select, Table, inspect
+from sqlalchemy import Column, ColumnElement, Select, Table, Uuid, bindparam, inspect, type_coerce
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.errors import AppError, InvalidField
 from app.models.base import MAX_INTEGER
+from app.schemas.base import Schema
 from fastapi_users_sqlmodel import is_foreign_key_violation, unique_violation
+from fastapi_users_sqlmodel.reading import fetch
 
+_UUID_AS_TEXT: Uuid[str] = Uuid(as_uuid=False)
 BAD_CURSOR = "not a cursor of this list"
 
 
@@ -28,11 +32,66 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows[T]:
-    """A part of a list, and the cursor that leads to the next part; None on the last."""
+class Rows:
+    """A part of a list, as named columns, and the cursor that leads to the next part; None on the last."""
 
-    rows: Sequence[T]
+    rows: list[dict[str, Any]]
     next: str | None
+
+
+class Listing:
+    """A list that is read in pages; what can be made before anybody asks is made once.
+
+    SQLAlchemy knows such a statement again at a glance: to make one anew would cost as much as to run it.
+
+    Args:
+        shape: What a row is to be.
+        statement: Reads the shape's columns, in their order; what differs from one reader to the next is a `bindparam`.
+        key: The unique column that orders the list.
+        parse: Makes a key of a cursor's text; raises ValueError when it is none.
+        newest_first: Whether the order is descending.
+    """
+
+    def __init__(
+        self,
+        shape: type[Schema],
+        statement: Select[Any],
+        *,
+        key: Column[Any],
+        parse: Callable[[str], Any],
+        newest_first: bool = False,
+    ) -> None:
+        self._names, self._key, self._parse = tuple(shape.model_fields), key.key, parse
+        self._statement = statement.order_by(key.desc() if newest_first else key).limit(bindparam("rows"))
+        self._rest = key < bindparam("after") if newest_first else key > bindparam("after")
+
+    def within(self, page: Select[Any]) -> Select[Any]:
+        """Return the statement that reads a page by this one."""
+        return page
+
+    @cached_property
+    def _first(self) -> Select[Any]:
+        return self.within(self._statement)
+
+    @cached_property
+    def _skipping(self) -> Select[Any]:
+        return self.within(self._statement.offset(bindparam("skip")))
+
+    @cached_property
+    def _following(self) -> Select[Any]:
+        return self.within(self._statement.where(self._rest))
+
+    def question(self, page: Page) -> tuple[Select[Any], dict[str, Any]]:
+        """Return the statement that reads a page and one row more, and its values."""
+        rows = {"rows": page.limit + 1}
+        if page.after is not None:
+            return self._following, {**rows, "after": _decode(page.after, self._parse)}
+        return (self._skipping, {**rows, "skip": page.skip}) if page.skip else (self._first, rows)
+
+    def answer(self, found: Sequence[Sequence[Any]], page: Page) -> Rows:
+        """Return the page; the row more tells that another page follows."""
+        rows = [dict(zip(self._names, row, strict=True)) for row in found[: page.limit]]
+        return Rows(rows, _encode(rows[-1][self._key]) if len(found) > page.limit else None)
 
 
 class Collection:
@@ -41,34 +100,14 @@ class Collection:
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
-    async def read_page(  # noqa: PLR0913  # Each is a fact about the list
-        self,
-        statement: Select[Any],
-        page: Page,
-        *,
-        key: Any,
-        parse: Callable[[str], Any],
-        newest_first: bool = False,
-        entities: bool = True,
-    ) -> Rows[Any]:
-        """Read one page in the order of `key`, and one row more, to know whether another page follows.
+    async def find_one(self, statement: Select[Any]) -> Any:
+        """Read the entity that there is one of, or none; in a session at once, its connection is given back."""
+        return await self.session.run_sync(lambda session: session.scalar(statement))
 
-        Args:
-            statement: What to read, without an order.
-            page: Which part of it.
-            key: The unique column that orders the list.
-            parse: Makes a key of a cursor's text; raises ValueError when it is none.
-            newest_first: Whether the order is descending.
-            entities: Whether the statement reads entities; else it reads columns, of which one is the key.
-        """
-        if page.after is not None:
-            last = _decode(page.after, parse)
-            statement = statement.where(key < last if newest_first else key > last)
-        statement = statement.order_by(key.desc() if newest_first else key).offset(page.skip).limit(page.limit + 1)
-        result = await self.session.exec(statement)  # type: ignore[call-overload]  # SQLAlchemy's select() as well
-        found = result.scalars().all() if entities else result.all()
-        rows = found[: page.limit]
-        return Rows(rows, _encode(getattr(rows[-1], key.key)) if len(found) > page.limit else None)
+    async def read_page(self, listing: Listing, page: Page, **values: Any) -> Rows:
+        """Read one page of a list."""
+        statement, of_the_page = listing.question(page)
+        return listing.answer(await fetch(self.session, statement, {**of_the_page, **values}), page)
 
     @asynccontextmanager
     async def refused_as(
@@ -78,7 +117,7 @@ class Collection:
         missing: type[AppError] | None = None,
         table: type[Any],
     ) -> AsyncIterator[None]:
-        """Flush what is changed inside, and say a constraint's refusal in the domain's own words.
+        """Flush what is changed inside, and say a constraint's refusal in the domain's own words; it ends the request.
 
         Args:
             unique: For a column, what it means that its value is taken.
@@ -86,10 +125,10 @@ class Collection:
             table: The class whose row is written.
         """
         try:
-            async with self.session.begin_nested():
-                yield
+            yield
+            await self.session.flush()
         except IntegrityError as error:
-            columns = unique_violation(error, _table(table))
+            columns = unique_violation(error, table_of(table))
             for column, meaning in (unique or {}).items():
                 if column in columns:
                     raise meaning from error
@@ -106,9 +145,16 @@ def integer_key(text: str) -> int:
     return number
 
 
-def _table(model: type[Any]) -> Table:
+def table_of(model: type[Any]) -> Table:
+    """Return the table of a mapped class, for statements without its unit of work."""
     table: Table = inspect(model).local_table
     return table
+
+
+def columns(model: type[Any], shape: type[Schema]) -> list[ColumnElement[Any]]:
+    """Return the columns that a shape shows, in its order; UUIDs as the text that they are on the wire."""
+    shown = [table_of(model).c[name] for name in shape.model_fields]
+    return [type_coerce(one, _UUID_AS_TEXT).label(one.name) if isinstance(one.type, Uuid) else one for one in shown]
 
 
 def _encode(key: object) -> str:

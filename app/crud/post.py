@@ -3,13 +3,26 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import col
 
 from app.core.errors import Forbidden, NotFound, Unauthorized
-from app.crud.base import Collection, Page, Rows, integer_key
+from app.crud.base import Collection, Listing, Page, Rows, columns, integer_key, table_of
 from app.models import Post, User
 from app.models.base import MAX_INTEGER
+from app.schemas import PostRead
+from fastapi_users_sqlmodel.reading import fetch
+
+_POSTS = select(*columns(Post, PostRead))
+_ONE = _POSTS.where(col(Post.id) == bindparam("post_id"))
+_ALL = Listing(PostRead, _POSTS, key=table_of(Post).c.id, parse=integer_key, newest_first=True)
+_AUTHORS = Listing(
+    PostRead,
+    _POSTS.where(col(Post.author_id) == bindparam("author_id")),
+    key=table_of(Post).c.id,
+    parse=integer_key,
+    newest_first=True,
+)
 
 
 class PostNotFound(NotFound):
@@ -19,25 +32,22 @@ class PostNotFound(NotFound):
 class Posts(Collection):
     """The posts, on one session."""
 
-    async def list(self, page: Page, *, author_id: uuid.UUID | None = None) -> Rows[Post]:
+    async def list(self, page: Page, *, author_id: uuid.UUID | None = None) -> Rows:
         """Read a page of all posts or of an author's, newest first."""
-        statement = select(Post)
-        if author_id is not None:
-            statement = statement.where(col(Post.author_id) == author_id)
-        return await self.read_page(statement, page, key=Post.id, parse=integer_key, newest_first=True)
+        if author_id is None:
+            return await self.read_page(_ALL, page)
+        return await self.read_page(_AUTHORS, page, author_id=author_id)
 
-    async def get(self, post_id: int) -> Post:
-        """Read a post.
+    async def get(self, post_id: int) -> dict[str, Any]:
+        """Read a post's columns.
 
         Raises:
             PostNotFound: There is none.
         """
-        post = (
-            await self.session.scalar(select(Post).where(col(Post.id) == post_id)) if post_id <= MAX_INTEGER else None
-        )
-        if post is None:
+        found = await fetch(self.session, _ONE, {"post_id": post_id}) if post_id <= MAX_INTEGER else ()
+        if not found:
             raise PostNotFound(post_id)
-        return post
+        return dict(zip(PostRead.model_fields, found[0], strict=True))
 
     async def lock(self, post_id: int, *, by: User) -> Post:
         """Read a post that nobody else changes until this transaction ends.

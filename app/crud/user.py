@@ -2,12 +2,17 @@
 
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import col
 
 from app.core.errors import BadRequest, Conflict, NotFound
-from app.crud.base import Collection, Page, Rows
+from app.crud.base import Collection, Listing, Page, Rows, columns, table_of
 from app.models import User
+from app.schemas import UserRead
+from fastapi_users_sqlmodel.reading import fetch
+
+_ID = select(col(User.id)).where(col(User.id) == bindparam("user_id"))
+_ALL = Listing(UserRead, select(*columns(User, UserRead)), key=table_of(User).c.id, parse=uuid.UUID)
 
 
 class UserNotFound(NotFound):
@@ -31,7 +36,8 @@ class Users(Collection):
 
     async def find(self, user_id: uuid.UUID) -> User | None:
         """Find a user by id."""
-        return await self.session.scalar(select(User).where(col(User.id) == user_id))
+        user: User | None = await self.find_one(select(User).where(col(User.id) == user_id))
+        return user
 
     async def get(self, user_id: uuid.UUID) -> User:
         """Read a user.
@@ -43,6 +49,15 @@ class Users(Collection):
             raise UserNotFound(user_id)
         return user
 
-    async def list(self, page: Page) -> Rows[User]:
+    async def require(self, user_id: uuid.UUID) -> None:
+        """Look whether there is a user.
+
+        Raises:
+            UserNotFound: There is none.
+        """
+        if not await fetch(self.session, _ID, {"user_id": user_id}):
+            raise UserNotFound(user_id)
+
+    async def list(self, page: Page) -> Rows:
         """Read a page of all users."""
-        return await self.read_page(select(User), page, key=User.id, parse=uuid.UUID)
+        return await self.read_page(_ALL, page)

@@ -4,6 +4,7 @@ from app.schemas.audit_event import AuditEventRead
 from app.schemas.item import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
 from app.schemas.post import PostCreate, PostRead, PostUpdate
 from app.schemas.user import (
+    UserBase,
     UserCreate,
     UserGroupMember,
     UserPublic,
@@ -23,6 +24,7 @@ __all__ = [
     "PostCreate",
     "PostRead",
     "PostUpdate",
+    "UserBase",
     "UserCreate",
     "UserGroupCreate",
     "UserGroupMember",

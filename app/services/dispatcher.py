@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session, object_session
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.crud.outbox import LEASE, Outbox
@@ -26,7 +26,7 @@ from app.models.base import utc_now
 
 log = logging.getLogger(__name__)
 
-type SessionMaker = async_sessionmaker[AsyncSession]
+type SessionMaker = async_sessionmaker[Any]
 
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
 SECONDS_BEFORE_SETTLING_AGAIN = 1.0

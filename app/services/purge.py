@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.models import User
@@ -24,7 +24,7 @@ SECONDS_BETWEEN = 3600
 BATCH = 1000
 
 
-async def purge(session_maker: async_sessionmaker[AsyncSession]) -> int:
+async def purge(session_maker: async_sessionmaker[Any]) -> int:
     """Delete what is over, in batches of a transaction each, so that nobody waits for long; return how many rows."""
     deleted = 0
     older_than = timedelta(days=settings.audit_retention_days)
@@ -41,7 +41,7 @@ async def purge(session_maker: async_sessionmaker[AsyncSession]) -> int:
 
 
 @asynccontextmanager
-async def purging(session_maker: async_sessionmaker[AsyncSession]) -> AsyncIterator[None]:
+async def purging(session_maker: async_sessionmaker[Any]) -> AsyncIterator[None]:
     """Purge once an hour meanwhile, the first time soon."""
     task = asyncio.create_task(_purge_for_ever(session_maker))
     try:
@@ -51,7 +51,7 @@ async def purging(session_maker: async_sessionmaker[AsyncSession]) -> AsyncItera
         await asyncio.wait([task])
 
 
-async def _purge_for_ever(session_maker: async_sessionmaker[AsyncSession]) -> None:
+async def _purge_for_ever(session_maker: async_sessionmaker[Any]) -> None:
     # Not at the very start, and several processes not at once.
     seconds = random.uniform(60, 600)  # noqa: S311  # Nothing secret
     while True:

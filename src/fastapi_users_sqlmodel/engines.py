@@ -13,6 +13,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
+# An execution option for SQLite: whoever only reads begins nothing.
+NO_BEGIN = "fastapi_users_sqlmodel_no_begin"
+
 
 def async_url(url: str | URL) -> URL:
     """Give a URL its async driver: aiosqlite or asyncpg; any other database keeps the one it names.
@@ -99,7 +102,8 @@ def _use_wal(cursor: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT" and NO_BEGIN not in options:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -8,10 +8,11 @@ import fastapi_users
 from fastapi import APIRouter, Depends, WebSocket
 from fastapi_users import schemas
 from fastapi_users.authentication import AuthenticationBackend
+from fastapi_users.manager import UserManagerDependency
 from fastapi_users.models import ID, UP
 from pydantic import BaseModel
 
-from fastapi_users_sqlmodel.authentication import SessionBackend
+from fastapi_users_sqlmodel.authentication import Authenticator, SessionBackend
 from fastapi_users_sqlmodel.routers._errors import said
 from fastapi_users_sqlmodel.routers.account import get_account_router
 from fastapi_users_sqlmodel.routers.auth import get_auth_router, get_login_router
@@ -25,6 +26,17 @@ from fastapi_users_sqlmodel.websockets import OpenUserManager, get_websocket_use
 
 class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
     """The same object, with FastAPI Users' routes hardened, and those that it has not."""
+
+    authenticator: Authenticator[UP, ID]
+
+    def __init__(
+        self,
+        get_user_manager: UserManagerDependency[UP, ID],
+        auth_backends: Sequence[AuthenticationBackend[UP, ID]],
+    ) -> None:
+        super().__init__(get_user_manager, auth_backends)
+        self.authenticator = Authenticator(auth_backends, get_user_manager)
+        self.current_user = self.authenticator.current_user
 
     def get_register_router(
         self, user_schema: type[BaseModel], user_create_schema: type[schemas.UC], *, path: str = "/register"

@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, testing
+from fastapi_users_sqlmodel.reading import ReadOnlySession
 from tests.postgres import postgres_database
 from tests.programs import Programs, open_programs
 
@@ -51,7 +52,7 @@ def form(username: str, password: str = PASSWORD) -> dict[str, str]:
     return {"username": username, "password": password}
 
 
-type GetSession = Callable[[HTTPConnection], AsyncIterator[AsyncSession]]
+type GetSession = Callable[..., AsyncIterator[AsyncSession]]
 
 
 class CreateUser(Protocol):
@@ -173,7 +174,7 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
             "join_transaction_mode": "create_savepoint",
         }
         if request.scope["method"] in db.SAFE_METHODS:
-            async with AsyncSession(**on_this_connection, sync_session_class=db.ReadOnlySession) as session:
+            async with AsyncSession(**on_this_connection, sync_session_class=ReadOnlySession) as session:
                 yield session
             return
         async with AsyncSession(**on_this_connection) as session:
@@ -185,11 +186,30 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
 
 
 @pytest.fixture
-def connect(get_test_session: GetSession) -> Iterator[Connect]:
+def get_test_session_at_once(connection: AsyncConnection) -> GetSession:
+    """Return what `app.db.get_autocommit_session` is for the test: the same, on the test's connection."""
+
+    async def get_session() -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(
+            connection,
+            sync_session_class=ReadOnlySession,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
+        ) as session:
+            yield session
+            # In production, each statement is by itself.
+            await session.commit()
+
+    return get_session
+
+
+@pytest.fixture
+def connect(get_test_session: GetSession, get_test_session_at_once: GetSession) -> Iterator[Connect]:
     # An exception is the client's 500, as it would be outside; and nothing is opened that would have to be closed.
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     overrides = dict(app.dependency_overrides)
     app.dependency_overrides[db.get_async_session] = get_test_session
+    app.dependency_overrides[db.get_autocommit_session] = get_test_session_at_once
     hooks = {"response": [_refuse_hashes]}
     yield lambda **headers: httpx2.AsyncClient(
         transport=transport, base_url=BASE_URL, headers=headers, event_hooks=hooks

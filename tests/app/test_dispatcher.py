@@ -23,6 +23,7 @@ from app.models import OutgoingMail
 from app.models.base import utc_now
 from app.services.dispatcher import Dispatcher, Pace, SessionMaker, deliver_all
 from fastapi_users_sqlmodel.engines import async_url
+from fastapi_users_sqlmodel.reading import ReadSession, reading
 from tests.app.databases import migrated
 from tests.app.mail_server import SENDER, Inbox, mail_server, server_at, text_of, until
 from tests.programs import Program, Programs
@@ -107,12 +108,12 @@ async def world(database_url: str) -> AsyncIterator[World]:
     migrated(database_url)
     url = async_url(database_url).render_as_string(hide_password=False)
     engine = db.create_app_engine(settings.model_copy(update={"database_url": url}))
-    reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+    readers = reading(engine)
     yield World(
         database_url,
         engine,
         async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False),
-        async_sessionmaker(reading, class_=AsyncSession, sync_session_class=db.ReadOnlySession, expire_on_commit=False),
+        async_sessionmaker(readers, class_=ReadSession, expire_on_commit=False),
     )
     await engine.dispose()
 

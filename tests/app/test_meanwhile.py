@@ -197,10 +197,13 @@ class TestRights:
         await session.refresh(owner)
         assert user_read(owner) == before
 
-    async def test_who_writes_was_deleted(self, session: AsyncSession, owner: User, delete: Change) -> None:
+    async def test_who_creates_an_item_was_deleted(self, session: AsyncSession, owner: User, delete: Change) -> None:
         await delete()
         with pytest.raises(Unauthorized):
             await Items(session).create({"title": "Lamp", "price": Decimal(1)}, owner=owner)
+
+    async def test_who_writes_a_post_was_deleted(self, session: AsyncSession, owner: User, delete: Change) -> None:
+        await delete()
         with pytest.raises(Unauthorized):
             await Posts(session).create({"title": "Hello", "content": "..."}, author=owner)
 

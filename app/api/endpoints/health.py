@@ -1,14 +1,13 @@
 """/health: for the machines that watch over the service."""
 
-from fastapi import APIRouter
-
 from app import db
 from app.api.deps import SessionDep
 from app.api.errors import responses
+from app.api.prefixed import PrefixedRouter
 from app.core.errors import AppError
 from app.schemas.message import Health
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = PrefixedRouter(prefix="/health", tags=["health"])
 
 
 class ServiceUnavailable(AppError):

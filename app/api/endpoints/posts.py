@@ -1,21 +1,19 @@
 """/posts: what people wrote, for anyone to read."""
 
-from collections.abc import Sequence
-
-from fastapi import APIRouter
-
-from app.api.deps import CurrentUser, Id, PagerDep, PostsDep
+from app.api.deps import CurrentUser, Id, PagerDep, PostsAtOnceDep, PostsDep
 from app.api.errors import responses
+from app.api.prefixed import PrefixedRouter
+from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, Unauthorized
 from app.crud.post import PostNotFound
 from app.models import Post
 from app.schemas import PostCreate, PostRead, PostUpdate
 
-router = APIRouter(prefix="/posts", tags=["posts"])
+router = PrefixedRouter(prefix="/posts", tags=["posts"])
 
 
 @router.get("", response_model=list[PostRead])
-async def list_posts(posts: PostsDep, pager: PagerDep) -> Sequence[Post]:
+async def list_posts(posts: PostsAtOnceDep, pager: PagerDep) -> RowsResponse:
     """List all posts, newest first."""
     return pager.send(await posts.list(pager.page))
 
@@ -27,9 +25,9 @@ async def create_post(new: PostCreate, viewer: CurrentUser, posts: PostsDep) -> 
 
 
 @router.get("/{post_id}", response_model=PostRead, responses=responses(PostNotFound))
-async def read_post(post_id: Id, posts: PostsDep) -> Post:
+async def read_post(post_id: Id, posts: PostsAtOnceDep) -> RowsResponse:
     """Read a post."""
-    return await posts.get(post_id)
+    return RowsResponse(await posts.get(post_id))
 
 
 @router.patch("/{post_id}", response_model=PostRead, responses=responses(Unauthorized, Forbidden, PostNotFound))

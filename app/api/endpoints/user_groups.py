@@ -1,12 +1,21 @@
 """/user-groups: groups of users, and who is in them."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
-
-from app.api.deps import CurrentUser, Id, PagerDep, RequestDep, UserGroupsDep, UserId, UserManagerDep, Viewer
+from app.api.deps import (
+    CurrentUser,
+    Id,
+    PagerDep,
+    RequestDep,
+    UserGroupsAtOnceDep,
+    UserGroupsDep,
+    UserId,
+    UserManagerDep,
+    Viewer,
+)
 from app.api.errors import Meanings, responses, said_as
+from app.api.prefixed import PrefixedRouter
+from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, FreshLoginRequired, Unauthorized
 from app.crud.user import UserNotFound
 from app.crud.user_group import UserGroupNameTaken, UserGroupNotFound
@@ -14,7 +23,7 @@ from app.models import UserGroup
 from app.schemas import UserGroupCreate, UserGroupMember, UserGroupRead, UserGroupUpdate, UserPublic
 from fastapi_users_sqlmodel import exceptions
 
-router = APIRouter(prefix="/user-groups", tags=["user-groups"])
+router = PrefixedRouter(prefix="/user-groups", tags=["user-groups"])
 
 # Signing in is optional: OpenAPI says so with a second, empty alternative.
 ANYONE: dict[str, Any] = {"security": [{}]}
@@ -28,7 +37,7 @@ MEMBER_MEANINGS: Meanings = {
 
 
 @router.get("", response_model=list[UserGroupRead], openapi_extra=ANYONE)
-async def list_user_groups(viewer: Viewer, groups: UserGroupsDep, pager: PagerDep) -> Sequence[UserGroup]:
+async def list_user_groups(viewer: Viewer, groups: UserGroupsAtOnceDep, pager: PagerDep) -> RowsResponse:
     """List the public groups and one's own; all of them for a superuser."""
     return pager.send(await groups.list(pager.page, seen_by=viewer))
 
@@ -45,7 +54,7 @@ async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: U
 
 
 @router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound), openapi_extra=ANYONE)
-async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> UserGroup:
+async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsAtOnceDep) -> UserGroup:
     """Read a group that is public or one's own."""
     return await groups.get(group_id, seen_by=viewer)
 
@@ -71,14 +80,10 @@ async def delete_user_group(group_id: Id, viewer: CurrentUser, groups: UserGroup
     openapi_extra=ANYONE,
 )
 async def list_user_group_users(
-    group_id: Id, viewer: Viewer, groups: UserGroupsDep, pager: PagerDep
-) -> list[UserGroupMember] | list[UserPublic]:
+    group_id: Id, viewer: Viewer, groups: UserGroupsAtOnceDep, pager: PagerDep
+) -> RowsResponse:
     """List the users of a group: names for everybody, how to reach them for its members and superusers."""
-    rows, in_full = await groups.members(group_id, pager.page, seen_by=viewer)
-    members = pager.send(rows)
-    if in_full:
-        return [UserGroupMember.model_validate(member) for member in members]
-    return [UserPublic.model_validate(member) for member in members]
+    return pager.send(await groups.members(group_id, pager.page, seen_by=viewer))
 
 
 @router.put("/{group_id}/users/{user_id}", status_code=204, responses=responses(*MOVE))

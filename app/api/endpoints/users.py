@@ -1,24 +1,25 @@
 """/users: oneself, and everybody for superusers."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.deps import (
-    AuditEventsDep,
-    CurrentSuperuser,
+    AuditEventsAtOnceDep,
+    CurrentSuperuserAtOnce,
     CurrentUser,
+    CurrentUserAtOnce,
     PagerDep,
-    PostsDep,
+    PostsAtOnceDep,
     RequestDep,
     UserId,
     UserManagerDep,
-    UsersDep,
+    UsersAtOnceDep,
 )
 from app.api.errors import Meanings, responses, said_as
+from app.api.prefixed import PrefixedRouter
+from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, FreshLoginRequired, Unauthorized
 from app.crud.user import (
     LastSuperuser,
@@ -27,12 +28,12 @@ from app.crud.user import (
     UserNotFound,
 )
 from app.crud.user_group import UserGroupNotFound
-from app.models import Post, User
+from app.models import User
 from app.schemas import AuditEventRead, PostRead, UserPublic, UserRead, UserReplace, UserUpdate, UserUpdateBySuperuser
 from app.users import CurrentPasswordBad, UpdateUserInvalidPassword
 from fastapi_users_sqlmodel import exceptions
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = PrefixedRouter(prefix="/users", tags=["users"])
 
 OWN_UPDATE = (Unauthorized, UpdateUserUsernameAlreadyExists, CurrentPasswordBad, UpdateUserInvalidPassword)
 SUPERUSER_UPDATE = (
@@ -68,13 +69,13 @@ SUPERUSER_MEANINGS: Meanings = {
 
 
 @router.get("", response_model=list[UserRead], responses=responses(Unauthorized, Forbidden))
-async def list_users(_superuser: CurrentSuperuser, users: UsersDep, pager: PagerDep) -> Sequence[User]:
+async def list_users(_superuser: CurrentSuperuserAtOnce, users: UsersAtOnceDep, pager: PagerDep) -> RowsResponse:
     """List all users."""
     return pager.send(await users.list(pager.page))
 
 
 @router.get("/me", response_model=UserRead, responses=responses(Unauthorized))
-async def read_me(user: CurrentUser) -> User:
+async def read_me(user: CurrentUserAtOnce) -> User:
     """Read oneself."""
     return user
 
@@ -87,16 +88,17 @@ async def update_me(changes: UserUpdate, user: CurrentUser, user_manager: UserMa
 
 
 @router.get("/me/audit-events", response_model=list[AuditEventRead], responses=responses(Unauthorized))
-async def list_my_audit_events(user: CurrentUser, events: AuditEventsDep, pager: PagerDep) -> Sequence[Any]:
+async def list_my_audit_events(user: CurrentUserAtOnce, events: AuditEventsAtOnceDep, pager: PagerDep) -> RowsResponse:
     """List what has happened to one's account, newest first."""
     return pager.send(await events.list_own(pager.page, user))
 
 
 @router.get("/{user_id}", response_model=UserRead | UserPublic, responses=responses(Unauthorized, UserNotFound))
-async def read_user(user_id: UserId, viewer: CurrentUser, users: UsersDep) -> UserRead | UserPublic:
+async def read_user(user_id: UserId, viewer: CurrentUserAtOnce, users: UsersAtOnceDep) -> UserRead | UserPublic:
     """Read a user: all of oneself, all of anyone for a superuser, else the name."""
     in_full = viewer.is_superuser or viewer.id == user_id
-    return (UserRead if in_full else UserPublic).model_validate(await users.get(user_id))
+    user = viewer if viewer.id == user_id else await users.get(user_id)
+    return (UserRead if in_full else UserPublic).model_validate(user)
 
 
 @router.patch("/{user_id}", response_model=UserRead, responses=responses(*SUPERUSER_UPDATE))
@@ -136,9 +138,11 @@ async def delete_user(user_id: UserId, viewer: CurrentUser, user_manager: UserMa
 
 
 @router.get("/{user_id}/posts", response_model=list[PostRead], responses=responses(UserNotFound))
-async def list_user_posts(user_id: UserId, users: UsersDep, posts: PostsDep, pager: PagerDep) -> Sequence[Post]:
+async def list_user_posts(
+    user_id: UserId, users: UsersAtOnceDep, posts: PostsAtOnceDep, pager: PagerDep
+) -> RowsResponse:
     """List the posts of a user, newest first."""
-    await users.get(user_id)
+    await users.require(user_id)
     return pager.send(await posts.list(pager.page, author_id=user_id))
 
 

@@ -1,19 +1,22 @@
 """FastAPI Users' transports, strategies and backends, and those of sessions."""
 
 from collections.abc import Callable
+from functools import cached_property
+from inspect import Parameter, Signature
 from typing import Any, Generic
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
+from fastapi_users import authentication
 from fastapi_users.authentication import (
     AuthenticationBackend,
-    Authenticator,
     BearerTransport,
     CookieTransport,
     JWTStrategy,
     Strategy,
     Transport,
 )
+from fastapi_users.authentication.authenticator import name_to_strategy_variable_name
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.authentication._strategies import (
@@ -85,3 +88,33 @@ class SessionBackend(AuthenticationBackend[UP, ID], Generic[UP, ID]):
         if isinstance(self.transport, CookieTransport):
             return CookieSessionStrategy(self.sessions, user_manager, connection, self.transport.cookie_name)
         return BearerSessionStrategy(self.sessions, user_manager, connection)
+
+
+class Authenticator(authentication.Authenticator[UP, ID], Generic[UP, ID]):
+    """FastAPI Users' authenticator, with a shorter way to a session.
+
+    FastAPI goes through what a dependency depends on wherever it stands, known or not: a manager that is asked for
+    once, and not once more for each backend's strategy, is a tenth of the CPU of a signed-in read.
+    """
+
+    def _get_dependency_signature(self, get_enabled_backends: Any = None) -> Signature:
+        signature = super()._get_dependency_signature(get_enabled_backends)
+        connection = Parameter(_CONNECTION, Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
+        others = [parameter for name, parameter in signature.parameters.items() if name not in self._session_backends]
+        return signature.replace(parameters=[connection, *others])
+
+    async def _authenticate(self, *args: Any, **kwargs: Any) -> tuple[UP | None, str | None]:
+        connection = kwargs.pop(_CONNECTION)
+        for name, backend in self._session_backends.items():
+            # It reads with the manager that it is given then.
+            kwargs[name] = backend.strategy(None, connection)
+        return await super()._authenticate(*args, **kwargs)
+
+    @cached_property
+    def _session_backends(self) -> dict[str, SessionBackend[UP, ID]]:
+        """Those that have sessions, by the names of their arguments."""
+        ours = [backend for backend in self.backends if isinstance(backend, SessionBackend)]
+        return {name_to_strategy_variable_name(backend.name): backend for backend in ours}
+
+
+_CONNECTION = "http_connection"

@@ -18,7 +18,7 @@ from fastapi_users_sqlmodel.identity import is_storable
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.manager._base import CurrentSession
 from fastapi_users_sqlmodel.sessions import _rows
-from fastapi_users_sqlmodel.sessions._rows import Client, SessionLifetimes, SessionTransport
+from fastapi_users_sqlmodel.sessions._rows import Client, LiveSession, SessionLifetimes, SessionTransport
 from fastapi_users_sqlmodel.sessions._tokens import (
     Keys,
     RefreshToken,
@@ -110,14 +110,14 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         )
         return session_id, secret, expires_at
 
-    async def _read(self, session_id: uuid.UUID, manager: BaseUserManager[UP, ID]) -> tuple[UP, Any] | None:
+    async def _read(self, session_id: uuid.UUID, manager: BaseUserManager[UP, ID]) -> tuple[UP, LiveSession] | None:
         """Read session and user with one statement."""
         found = await manager.user_db.get_by_session(session_id, datetime.now(UTC))
         if found is None or not found[0].is_active or found[1].transport != self.transport:
             return None
         return found
 
-    async def _use(self, user: UP, row: Any, manager: BaseUserManager[UP, ID]) -> UP:
+    async def _use(self, user: UP, row: LiveSession, manager: BaseUserManager[UP, ID]) -> UP:
         """Tell the manager which session it is, and record the use now and then."""
         manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
         lifetimes = self.sessions.lifetimes
@@ -202,7 +202,7 @@ class CookieSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
         session_id, secret, _ = await self._begin_with(user, "cookie")
         return encode_opaque(session_id, secret)
 
-    def _is_right(self, row: Any, secret: bytes) -> bool:
+    def _is_right(self, row: LiveSession, secret: bytes) -> bool:
         return self.sessions.keys.knows(row.secret_hash, "cookie", secret)
 
 

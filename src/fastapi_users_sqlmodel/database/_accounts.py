@@ -3,15 +3,31 @@
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Concatenate, Generic, cast
 
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.models import ID, UP
-from sqlalchemy import BigInteger, Connection, Integer, Row, SmallInteger, and_, inspect, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Select,
+    SmallInteger,
+    and_,
+    bindparam,
+    inspect,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
+from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.database._transactions import Transactions
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
+from fastapi_users_sqlmodel.reading import fetch_sync
+from fastapi_users_sqlmodel.sessions._rows import LiveSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
 
@@ -27,7 +43,7 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
             return None
         return await self.run(self._read, _column(self.user_table, "username") == username.strip().lower())
 
-    async def get_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, Row[Any]] | None:
+    async def get_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
         """Get a user and the session, which lives, in one statement."""
         return await self.run(self._read_by_session, session_id, now)
 
@@ -80,15 +96,18 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
             statement = statement.execution_options(populate_existing=True)
         return session.scalars(statement).unique().one_or_none()
 
-    def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, Row[Any]] | None:
-        table, id_ = account_tables(self.user_table).sessions, _column(self.user_table, "id")
-        statement = (
-            select(self.user_table, *table.c)
-            .join(table, table.c.user_id == id_)
-            .where(table.c.id == session_id, table.c.idle_expires_at > now)
-        )
-        row = session.execute(statement).unique().one_or_none()
-        return (row[0], row) if row is not None else None
+    def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
+        values = {"session_id": session_id, "now": now}
+        if (columns := plain_columns(self.user_table)) is not None:
+            rows = fetch_sync(session, _columns_by_session(self.user_table), values)
+            if not rows:
+                return None
+            many = len(columns)
+            user = make_loaded(session, self.user_table, tuple(columns), rows[0][:many])
+            if user is not None:
+                return user, LiveSession(*rows[0][many:])
+        row = session.execute(_by_session(self.user_table), values).unique().one_or_none()
+        return (row[0], LiveSession(*row[1:])) if row is not None else None
 
     def _lock_to_administer(self, session: Session, key: ID) -> tuple[UP | None, set[ID]]:
         if isinstance(key, int) and not fits(session, self.user_table, key):
@@ -104,6 +123,26 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         )
         users = {user.id: user for user in session.scalars(statement).unique()}
         return users.get(key), {user.id for user in users.values() if user.is_superuser and user.is_active}
+
+
+# Every signed-in request asks this: made once, SQLAlchemy knows it again without a look at its parts.
+@lru_cache(maxsize=32)
+def _by_session(user_table: Any) -> Select[Any]:
+    table, id_ = account_tables(user_table).sessions, _column(user_table, "id")
+    return (
+        select(user_table, *(table.c[name] for name in LiveSession.__slots__))
+        .join(table, table.c.user_id == id_)
+        .where(table.c.id == bindparam("session_id"), table.c.idle_expires_at > bindparam("now"))
+    )
+
+
+@lru_cache(maxsize=32)
+def _columns_by_session(user_table: Any) -> Select[Any]:
+    columns = plain_columns(user_table) or {}
+    table = account_tables(user_table).sessions
+    return _by_session(user_table).with_only_columns(
+        *columns.values(), *(table.c[name] for name in LiveSession.__slots__)
+    )
 
 
 def fits(session: Session, table: type[Any], key: int) -> bool:

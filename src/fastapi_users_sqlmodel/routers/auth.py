@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
-from fastapi_users.authentication import AuthenticationBackend, Authenticator, Strategy
+from fastapi_users.authentication import AuthenticationBackend, Strategy
 from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
-from fastapi_users_sqlmodel.authentication import SessionBackend
+from fastapi_users_sqlmodel.authentication import Authenticator, SessionBackend
 from fastapi_users_sqlmodel.exceptions import SessionNotExists, UserNotVerified
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.routers._errors import DiscreetRoute, responses, said

@@ -61,6 +61,19 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSession:
+    """What a request needs to know of its session; the columns have these names."""
+
+    id: uuid.UUID
+    user_id: Any
+    transport: str
+    last_seen_at: datetime
+    expires_at: datetime
+    proved_at: datetime
+    secret_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refreshed:
     """What came of a refresh token: its child; or nothing, and then it may have been replayed."""
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -31,6 +32,15 @@ class AccessToken:
 
     session_id: uuid.UUID
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What is signed in an access token; its times are in seconds since 1970."""
+
+    token: AccessToken
+    issued_at: int
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +116,41 @@ def decode_access(keys: Keys, token: str, *, issuer: str) -> AccessToken | None:
     if len(token) > _LONGEST_JWT or not token.isascii() or "=" in token:
         return None
     try:
-        header = jwt.get_unverified_header(token)
-        if header.keys() != {"alg", "typ", "kid"} or header["alg"] != _ALGORITHM or header["typ"] != _TYPE:
-            return None
-        if (key := keys.verifying(header["kid"])) is None:
-            return None
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            key,
-            algorithms=[_ALGORITHM],
-            issuer=issuer,
-            audience=issuer,
-            # PyJWT would refuse what another machine, whose clock is a second ahead, has just issued.
-            options={"require": _CLAIMS, "strict_aud": True, "verify_iat": False},
-        )
+        verified = verify_access(keys, token, issuer)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
         # PyJWT's own are for what it expects; nested or huge JSON is none of that.
         return None
-    session_id = _uuid(claims["sid"])
-    if session_id is None or not isinstance(claims["sub"], str) or not _has_times(claims["iat"], claims["exp"]):
+    now = datetime.now(UTC).timestamp()
+    if verified.issued_at > now + _SECONDS_BETWEEN_CLOCKS or verified.expires_at <= now:
         return None
-    return AccessToken(session_id, claims["sub"])
+    return verified.token
 
 
-def _has_times(issued_at: object, expires_at: object) -> bool:
+# A client sends the same token for an hour, and what was signed stays signed: only its times and its session are looked
+# at each time. That is a third of the CPU of a signed-in read (docs/performance.md). What fails is not kept.
+@lru_cache(maxsize=4096)
+def verify_access(keys: Keys, token: str, issuer: str) -> _Verified:
+    """Verify what is signed of an access token; raises what PyJWT raises."""
+    header = jwt.get_unverified_header(token)
+    if header.keys() != {"alg", "typ", "kid"} or header["alg"] != _ALGORITHM or header["typ"] != _TYPE:
+        raise jwt.InvalidTokenError
+    if (key := keys.verifying(header["kid"])) is None:
+        raise jwt.InvalidTokenError
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=[_ALGORITHM],
+        issuer=issuer,
+        audience=issuer,
+        # PyJWT would refuse what another machine, whose clock is a second ahead, has just issued.
+        options={"require": _CLAIMS, "strict_aud": True, "verify_iat": False},
+    )
+    session_id, issued_at, expires_at = _uuid(claims["sid"]), claims["iat"], claims["exp"]
     # PyJWT takes a text or a boolean for a time.
-    if type(issued_at) is not int or type(expires_at) is not int:
-        return False
-    return issued_at <= datetime.now(UTC).timestamp() + _SECONDS_BETWEEN_CLOCKS and expires_at < _END_OF_TIME
+    has_times = type(issued_at) is int and type(expires_at) is int and expires_at < _END_OF_TIME
+    if session_id is None or not isinstance(claims["sub"], str) or not has_times:
+        raise jwt.InvalidTokenError
+    return _Verified(AccessToken(session_id, claims["sub"]), issued_at, expires_at)
 
 
 def encode_refresh(keys: Keys, token: RefreshToken) -> str:

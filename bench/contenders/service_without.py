@@ -1,0 +1,61 @@
+"""The service without one of its tricks, which is named behind: what it buys.
+
+Only the bench runs this.
+"""
+
+import sys
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi_users import authentication
+
+from app.api.prefixed import PrefixedRouter
+from fastapi_users_sqlmodel import reading
+from fastapi_users_sqlmodel.authentication import Authenticator
+from fastapi_users_sqlmodel.database import _accounts
+from fastapi_users_sqlmodel.sessions import _tokens
+
+
+def without_kept_tokens() -> None:
+    """Verify every access token anew."""
+    verify: Any = _tokens.verify_access
+    _tokens.verify_access = verify.__wrapped__
+
+
+def without_shortcuts() -> None:
+    """Let SQLAlchemy execute every statement."""
+    reading._FETCH.clear()  # noqa: SLF001  # Here, too, it is about what is inside
+
+
+def without_plain_objects() -> None:
+    """Let the ORM load the user."""
+    accounts: Any = _accounts
+    accounts.plain_columns = lambda _mapped: None
+
+
+def without_prefixes() -> None:
+    """Try every route of every router."""
+    PrefixedRouter.matches = APIRouter.matches  # type: ignore[method-assign]  # That is the trick
+
+
+def without_authenticator() -> None:
+    """Ask for the manager again with each backend's strategy, as FastAPI Users does."""
+    theirs: Any = authentication.Authenticator
+    ours: Any = Authenticator
+    ours._get_dependency_signature = theirs._get_dependency_signature  # noqa: SLF001  # Likewise
+    ours._authenticate = theirs._authenticate  # noqa: SLF001  # Likewise
+
+
+if __name__ == "__main__":
+    {
+        "kept tokens": without_kept_tokens,
+        "shortcuts": without_shortcuts,
+        "plain objects": without_plain_objects,
+        "prefixes": without_prefixes,
+        "authenticator": without_authenticator,
+    }[sys.argv.pop()]()
+
+    # The routes are made when this is imported.
+    from app.cli import run, serve
+
+    run(serve)

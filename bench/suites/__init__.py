@@ -1,0 +1,1 @@
+"""What is measured: each of these fills one section of the report."""

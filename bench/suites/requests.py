@@ -1,0 +1,124 @@
+"""How many answers a second, against the limit on PostgreSQL and against the seed's pattern on SQLite."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import batched
+
+from rich.console import Console
+
+from bench.database import Database, Databases
+from bench.load import CONNECTIONS, Generator, Refreshes
+from bench.measure import Driven, Load, Measured, Pace, take_turns
+from bench.report import Section
+from bench.servers import Server, serving
+from bench.workload import QUESTIONS, REFRESH, Asked, Question, ask
+
+SIZE = 10_000
+CHAINS = 32
+# The whole walk of one person is among them.
+COMPARED = 10
+OPPONENTS = {"postgresql": "limit", "sqlite": "naive"}
+
+
+def run(made: list[Databases], generator: Generator, pace: Pace, console: Console) -> Section:
+    """Measure every request on every database."""
+    section = Section(
+        "requests",
+        "Requests",
+        f"One worker each, {SIZE:,} users in groups of 100, {CONNECTIONS} connections, driven by {generator.name}; "
+        f"{pace.rounds} rounds of {pace.seconds} s in turns. Answers a second are medians, and the ratio is the median "
+        "of the rounds' ratios; CPU is the server process's time for one answer, in milliseconds. On PostgreSQL the "
+        "ratio is the service's share of what the hand-written `limit` does, on SQLite how many times as much as the "
+        "seed's pattern, `naive`, it does.",
+        ("database", "request", "service/s", "against", "/s", "ratio", "required", "CPU ms", "of the other"),
+    )
+    for databases in made:
+        database, opponent = databases.of_size(SIZE), OPPONENTS[databases.kind]
+        with ExitStack() as stack:
+            servers = [stack.enter_context(serving(name, database_url=database.url)) for name in ("service", opponent)]
+            if opponent == "limit":
+                _require_same_answers(database, servers)
+            tokens = batched(database.world.refresh_tokens, CHAINS, strict=False)
+
+            def chains(tokens: Iterator[tuple[str, ...]] = tokens) -> Load:
+                return Refreshes(next(tokens))
+
+            for question in QUESTIONS:
+                asked_of = servers if question.has_naive or opponent == "limit" else servers[:1]
+                if question is REFRESH and not generator.refreshes:
+                    continue
+                with console.status(f"{database.kind}: {question.name}"):
+                    contenders = [
+                        Driven(
+                            server,
+                            chains if question is REFRESH else prepared(question, Asked(database.world, server)),
+                            1 if server.name == "naive" else question.pages,
+                        )
+                        for server in asked_of
+                    ]
+                    measured = take_turns(generator, contenders, pace, seconds=question.seconds)
+                _add(section, database.kind, question, opponent, measured)
+                console.print(" ".join(section.rows[-1]), highlight=False)
+    return section
+
+
+def prepared(question: Question, asked: Asked) -> Callable[[], Load]:
+    """Make the requests of a question, and see that the first is answered well."""
+    requests = question.requests(asked) if question.requests is not None else []
+    ask(asked.server, requests[0])
+    return lambda: requests
+
+
+def _require_same_answers(database: Database, servers: list[Server]) -> None:
+    """Compare what the two answer, byte by byte; of what is created, the number and the time are another's.
+
+    Raises:
+        SystemExit: They differ, and a comparison of their speed would mean nothing.
+    """
+    for question in QUESTIONS:
+        if question.requests is None:
+            continue
+        loads = [question.requests(Asked(database.world, server))[:COMPARED] for server in servers]
+        for requests in zip(*loads, strict=True):
+            first, second = (ask(server, request) for server, request in zip(servers, requests, strict=True))
+            same = first.headers.get("link") == second.headers.get("link") and first.status_code == second.status_code
+            if requests[0].method == "GET":
+                same = same and first.content == second.content
+            else:
+                same = same and list(first.json()) == list(second.json())
+            if not same:
+                raise SystemExit(f"{requests[0].path}: {servers[0].name} and {servers[1].name} answer differently.")
+
+
+def _add(section: Section, kind: str, question: Question, opponent: str, measured: list[Measured]) -> None:
+    mine, theirs = measured[0], measured[1] if len(measured) > 1 else None
+    required = question.of_limit if opponent == "limit" else question.times_naive
+    ratio = mine.throughput_against(theirs) if theirs is not None else None
+    section.rows.append(
+        (
+            "PostgreSQL" if kind == "postgresql" else "SQLite",
+            question.name,
+            f"{mine.per_second:,.0f}",
+            opponent if theirs is not None else "-",
+            f"{theirs.per_second:,.1f}" if theirs is not None else "-",
+            f"{ratio:.2f}" if ratio is not None else "-",
+            f"≥ {required:g}" if required is not None else "-",
+            f"{mine.cpu_ms:.2f}",
+            f"{theirs.cpu_ms:.2f}" if theirs is not None else "-",
+        )
+    )
+    section.records.append(
+        {
+            "database": kind,
+            "request": question.name.strip("`"),
+            "service_per_second": mine.per_second,
+            "service_cpu_ms": mine.cpu_ms,
+            "against": opponent if theirs is not None else None,
+            "against_per_second": theirs.per_second if theirs is not None else None,
+            "against_cpu_ms": theirs.cpu_ms if theirs is not None else None,
+            "ratio": ratio,
+            "required": required,
+        }
+    )
+    if ratio is not None and required is not None and ratio < required:
+        section.missed.append(f"{kind}: {question.name} reaches {ratio:.2f} of {opponent}, and not {required:g}.")

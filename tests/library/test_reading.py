@@ -1,0 +1,314 @@
+"""Statements that were made once, in sessions for reading and in others: the same rows, whoever runs them."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from fastapi_users_sqlmodel import reading
+from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
+from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, fetch
+from fastapi_users_sqlmodel.testing import count_statements
+from tests.conftest import CreateDatabase
+
+metadata = MetaData()
+things = Table(
+    "thing",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(20), unique=True),
+    Column("key", Uuid),
+    Column("is_good", Boolean),
+    Column("at", UTCDateTime),
+    Column("day", DateTime),
+    Column("price", Numeric(12, 2)),
+    Column("weight", Float),
+    Column("document", JSON),
+    Column("bytes", LargeBinary),
+)
+ROW: dict[str, Any] = {
+    "id": 1,
+    "name": "Zoë",
+    "key": uuid.UUID("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f0"),
+    "is_good": True,
+    "at": datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+    "day": datetime(2030, 1, 2, 3, 4, 5),  # noqa: DTZ001  # A column without a zone
+    "price": Decimal("19.90"),
+    "weight": 0.5,
+    "document": {"a": [1, None]},
+    "bytes": b"\0\xff",
+}
+NOTHING = dict.fromkeys(ROW) | {"id": 2}
+ONE = select(things).where(things.c.id == bindparam("id"), things.c.id > 0)
+NAMES = select(things.c.name).order_by(things.c.id)
+NEW = insert(things).returning(things.c.id, things.c.key)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __table__ = Table("thing", Base.metadata, Column("id", Integer, primary_key=True), Column("name", String(20)))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/test.db"
+    else:
+        create: CreateDatabase = request.getfixturevalue("create_database")
+        url = create()
+    engine = create_async_engine(async_url(url), pool_size=2, max_overflow=0, pool_timeout=5)
+    prepare_sqlite(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+        await connection.execute(insert(things), [ROW, NOTHING])
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def readers(engine: AsyncEngine) -> async_sessionmaker[ReadSession]:
+    return async_sessionmaker(reading.reading(engine), class_=ReadSession, expire_on_commit=False)
+
+
+@pytest.fixture
+def writers(engine: AsyncEngine) -> async_sessionmaker[BriefSession]:
+    return async_sessionmaker(engine, class_=BriefSession, expire_on_commit=False)
+
+
+@pytest.fixture
+def without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody run a statement the long way any more."""
+
+    def refuse(*_arguments: object) -> Any:
+        raise AssertionError("It was run by SQLAlchemy.")
+
+    monkeypatch.setattr(reading, "_execute", refuse)
+
+
+def idle(engine: AsyncEngine) -> bool:
+    assert isinstance(engine.pool, AsyncAdaptedQueuePool)
+    return engine.pool.checkedout() == 0
+
+
+class TestRows:
+    async def test_are_the_same_by_either_way(self, readers: Any, request: pytest.FixtureRequest) -> None:
+        """In type and value: every value is what was written."""
+        expected = [tuple(ROW.values()), tuple(NOTHING.values())]
+        async with readers() as session:
+            learned = [tuple((await fetch(session, ONE, {"id": number}))[0]) for number in (1, 2)]
+            request.getfixturevalue("without_sqlalchemy")
+            by_the_shortcut = [tuple((await fetch(session, ONE, {"id": number}))[0]) for number in (1, 2)]
+        assert learned == by_the_shortcut == expected
+        assert [isinstance(value, type(ROW[name])) for name, value in zip(ROW, by_the_shortcut[0], strict=True)] == [
+            True
+        ] * len(ROW)
+
+    async def test_there_are_none(self, readers: Any) -> None:
+        async with readers() as session:
+            assert [list(await fetch(session, ONE, {"id": 3})) for _ in range(2)] == [[], []]
+
+    async def test_a_list_that_expands(self, readers: Any) -> None:
+        """SQLAlchemy writes another statement for each number of values: it goes on doing so."""
+        some = select(things.c.id).where(things.c.id.in_(bindparam("ids", expanding=True)))
+        async with readers() as session:
+            for ids in ([1], [1, 2], [], [2]):
+                assert sorted(row[0] for row in await fetch(session, some, {"ids": ids})) == ids
+
+    async def test_another_database(self, engine: AsyncEngine, readers: Any) -> None:
+        """What was learned from one is nothing to the other."""
+        other = create_async_engine("sqlite+aiosqlite://")
+        async with other.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [NOTHING | {"name": "other"}])
+        async with readers() as here, ReadSession(reading.reading(other)) as there:
+            for _ in range(3):
+                assert [row[0] for row in await fetch(here, NAMES)] == ["Zoë", None]
+                assert [row[0] for row in await fetch(there, NAMES)] == ["other"]
+        await other.dispose()
+
+
+class TestShortcut:
+    async def test_is_not_taken_where_somebody_counts(self, engine: AsyncEngine, readers: Any) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+            with count_statements(engine) as statements:
+                await fetch(session, NAMES)
+                await fetch(session, NAMES)
+        assert len(statements) == 2
+
+    async def test_is_not_taken_where_statements_are_logged(
+        self, readers: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+            with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
+                await fetch(session, NAMES)
+        assert any("SELECT thing.name" in message for message in caplog.messages)
+
+    async def test_cancelled(self, engine: AsyncEngine, readers: Any) -> None:
+        """Whoever is cancelled in the middle leaves no connection behind of which nobody knows the state."""
+        numbers = select(bindparam("first", type_=Integer).label("i")).cte(recursive=True)
+        numbers = numbers.union_all(select(numbers.c.i + 1).where(numbers.c.i < 300_000))
+        count = select(func.count()).select_from(numbers)
+        async with readers() as session:
+            assert (await fetch(session, count, {"first": 299_999}))[0][0] == 2
+            for _ in range(4):
+                counting = asyncio.ensure_future(fetch(session, count, {"first": 1}))
+                await asyncio.sleep(0.01)
+                counting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await counting
+                assert idle(engine)
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
+
+    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    async def test_takes_no_longer_than_it_may(self, engine: AsyncEngine, request: pytest.FixtureRequest) -> None:
+        """What the server has stopped is not tried again."""
+        limited = create_async_engine(
+            engine.url, connect_args={"server_settings": {"statement_timeout": "100ms"}}, pool_size=1, max_overflow=0
+        )
+        sleep = select(func.pg_sleep(bindparam("seconds")))
+        async with ReadSession(reading.reading(limited)) as session:
+            await fetch(session, sleep, {"seconds": 0.0})
+            request.getfixturevalue("without_sqlalchemy")
+            with pytest.raises(OperationalError):
+                await fetch(session, sleep, {"seconds": 5.0})
+            await fetch(session, sleep, {"seconds": 0.0})
+        await limited.dispose()
+
+    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    async def test_of_a_connection_that_is_gone(self, engine: AsyncEngine, readers: Any) -> None:
+        """A read is tried again. What changes something is not: nobody knows what has become of it."""
+        others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        other = create_async_engine(engine.url, poolclass=NullPool)
+
+        async def disconnect() -> None:
+            async with other.connect() as connection:
+                await connection.execute(text(f"{others} AND datname = current_database()"))
+
+        async with readers() as session:
+            await fetch(session, NAMES)
+            await fetch(session, NEW, {"id": 10, "name": "first"})
+            await disconnect()
+            assert len(await fetch(session, NAMES)) == 3
+            await disconnect()
+            with pytest.raises(OperationalError):
+                await fetch(session, NEW, {"id": 11, "name": "second"})
+            assert len(await fetch(session, NEW, {"id": 12, "name": "third"})) == 1
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None, "first", "third"]
+        await other.dispose()
+
+
+class TestReadSession:
+    async def test_holds_no_connection(self, engine: AsyncEngine, readers: Any) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+            assert idle(engine)
+            thing = await session.run_sync(lambda sync: sync.get(Thing, 1))
+            assert idle(engine)
+            assert thing is not None
+            assert thing.name == "Zoë"
+
+    async def test_refuses_to_flush(self, readers: Any) -> None:
+        async with readers() as session:
+            session.add(Thing(id=3))
+            with pytest.raises(InvalidRequestError, match="must not write"):
+                await session.flush()
+
+    async def test_a_statement_is_by_itself(self, engine: AsyncEngine, readers: Any) -> None:
+        """It is there for everybody, whatever comes later."""
+        async with readers() as session:
+            assert [tuple(row) for row in await fetch(session, NEW, {"id": 3, "key": ROW["key"]})] == [(3, ROW["key"])]
+            assert [tuple(row) for row in await fetch(session, NEW, {"id": 4, "key": None})] == [(4, None)]
+        async with readers() as session:
+            assert len(await fetch(session, NAMES)) == 4
+        assert idle(engine)
+
+    async def test_a_statement_that_is_refused(self, readers: Any) -> None:
+        """As an IntegrityError, the first time and later, and nothing is left of it."""
+        async with readers() as session:
+            for number in range(3, 6):
+                with pytest.raises(IntegrityError):
+                    await fetch(session, NEW, {"id": number, "name": "Zoë"})
+                await fetch(session, NEW, {"id": 10 + number, "name": str(number)})
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None, "3", "4", "5"]
+
+    async def test_waits_for_nobody_who_writes(self, readers: Any, writers: Any) -> None:
+        async with writers() as writer, readers() as reader:
+            await fetch(reader, NAMES)
+            await writer.run_sync(lambda sync: sync.connection().execute(insert(things), {"id": 3}))
+            assert len(await fetch(reader, NAMES)) == 2
+            await writer.commit()
+            assert len(await fetch(reader, NAMES)) == 3
+
+
+class TestOtherSessions:
+    async def test_a_read_before_anything_begins(self, engine: AsyncEngine, writers: Any) -> None:
+        """It takes no lock and keeps no connection, though a transaction was opened."""
+        async with writers() as one, writers() as two:
+            for session in (one, two):
+                session.sync_session.begin()
+                assert len(await fetch(session, NAMES)) == 2
+            assert idle(engine)
+
+    async def test_a_read_of_what_was_written(self, engine: AsyncEngine, writers: Any, readers: Any) -> None:
+        async with writers() as session:
+            session.sync_session.begin()
+            await fetch(session, NEW, {"id": 3})
+            assert len(await fetch(session, NAMES)) == 3
+            await session.rollback()
+            assert len(await fetch(session, NAMES)) == 2
+        async with readers() as session:
+            assert len(await fetch(session, NAMES)) == 2
+        assert idle(engine)
+
+    async def test_a_session_on_a_connection(self, engine: AsyncEngine) -> None:
+        """As tests have them: everything happens on it."""
+        async with engine.connect() as connection, connection.begin() as transaction:
+            async with AsyncSession(connection, join_transaction_mode="create_savepoint") as session:
+                await fetch(session, NEW, {"id": 3})
+                assert len(await fetch(session, NAMES)) == 3
+            await transaction.rollback()
+
+    async def test_without_a_pool(self, engine: AsyncEngine) -> None:
+        """One connection for a session, as it was."""
+        made = create_async_engine(engine.url, poolclass=NullPool)
+        prepare_sqlite(made)
+        async with AsyncSession(made) as session:
+            assert len(await fetch(session, NAMES)) == 2
+            assert session.in_transaction()
+        await made.dispose()
