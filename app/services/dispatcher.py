@@ -18,7 +18,6 @@ from app.core.settings import settings
 from app.crud.outbox import LEASE, Outbox
 from app.db import explain
 from app.mail.console import Console
-from app.mail.rendering import write
 from app.mail.smtp import SMTP
 from app.mail.transport import MailServerAway, Transport, Undeliverable
 from app.models import OutgoingMail
@@ -251,6 +250,9 @@ async def _deliver(mail: OutgoingMail, transport: Transport) -> None:
     letter = mail.open()
     if letter is None:
         raise LookupError("a claimed letter can be opened")
+    # Templates and what styles them are some mebibytes, which a worker that writes to nobody does without.
+    from app.mail.rendering import write
+
     written = write(letter)
     # A decoy costs as much as a letter, up to here.
     if letter.to is None:
