@@ -8,8 +8,8 @@ from starlette.types import Scope
 class PrefixedRouter(APIRouter):
     """A router that says at once what is none of its paths.
 
-    FastAPI's own tries its routes one after the other, 2 µs each: for the last of fifty that is as long as the database
-    takes for a signed-in read.
+    FastAPI's own tries its routes one after the other, and once more where it goes in; what this buys is measured in
+    docs/performance.md.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

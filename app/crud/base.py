@@ -42,7 +42,7 @@ class Rows:
 class Listing:
     """A list that is read in pages; what can be made before anybody asks is made once.
 
-    SQLAlchemy knows such a statement again at a glance: to make one anew would cost as much as to run it.
+    SQLAlchemy knows such a statement again at a glance; to make one anew costs as much as to run it.
 
     Args:
         shape: What a row is to be.

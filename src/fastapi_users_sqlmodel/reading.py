@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.orm import SessionTransaction
-from sqlalchemy.pool import NullPool
 from sqlalchemy.util.concurrency import await_only
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,7 +37,11 @@ def _no_transactions(engine: Engine) -> dict[str, Any]:
 type Statement = Select[Any] | Insert
 
 
-class ReadOnlySession(Session):
+class SyncBriefSession(Session):
+    """What stands behind a `BriefSession`."""
+
+
+class ReadOnlySession(SyncBriefSession):
     """A session that holds no transaction: what it flushed would stay, whatever happens later."""
 
 
@@ -49,7 +52,13 @@ def _refuse_flush(session: SQLAlchemySession, _context: object, _instances: obje
 
 
 class BriefSession(AsyncSession):
-    """A session that ends at once where nothing is left to wait for; otherwise in a task of its own, as it comes."""
+    """A session that begins when it must, and ends at once where nothing is left to wait for.
+
+    Not for projects that say something at the beginning of each transaction, such as the tenant whose rows are meant:
+    what `fetch` reads before there is a transaction would not know it.
+    """
+
+    sync_session_class = SyncBriefSession
 
     async def __aexit__(self, *raised: object) -> None:
         """Close it."""
@@ -89,12 +98,13 @@ async def fetch(
 ) -> Sequence[Sequence[Any]]:
     """Run a statement that was made once, and return its rows; what differs from call to call is a `bindparam`.
 
-    A `select` has a connection to itself while the session has none, and no transaction: that has not begun. What
-    changes something has it in a session for reading alone, where each statement is by itself.
+    In a `BriefSession`, a `select` has a connection to itself, and no transaction, as long as that has not begun. What
+    changes something has it in a `ReadSession` alone, where each statement is by itself. Any other session runs them on
+    its own connection.
 
     SQLAlchemy compiles the statement and names the types, and from the second time on the pool's connection is asked
-    directly: a third of what `session.execute` costs, on SQLite a fifth. If that fails, or somebody listens to what is
-    executed, SQLAlchemy does it, and says what is wrong.
+    directly: what that buys is measured in docs/performance.md. If it fails, or somebody listens to what is executed,
+    SQLAlchemy does it, and says what is wrong.
     """
     return await session.run_sync(fetch_sync, statement, values)
 
@@ -104,10 +114,8 @@ def fetch_sync(
 ) -> Sequence[Sequence[Any]]:
     """Do it with a sync session, or with the one behind an async session."""
     engine, reads = session.bind, isinstance(statement, Select)
-    if not isinstance(engine, Engine) or has_connection(session) or not (reads or isinstance(session, ReadOnlySession)):
-        return session.connection().execute(statement, values).all()
-    if isinstance(engine.pool, NullPool) and not isinstance(session, ReadOnlySession):
-        # A connection that is made for one statement costs more than it saves.
+    by_itself = isinstance(session, ReadOnlySession) or (isinstance(session, SyncBriefSession) and reads)
+    if not by_itself or has_connection(session) or not isinstance(engine, Engine) or _is_translated(engine):
         return session.connection().execute(statement, values).all()
     shortcut = _shortcuts.get(statement)
     if shortcut is None or shortcut.dialect is not engine.dialect or _is_watched(engine):
@@ -149,6 +157,11 @@ def _on_end(session: SQLAlchemySession, transaction: SessionTransaction) -> None
         session.info.pop(_HAS_CONNECTION, None)
 
 
+def _is_translated(engine: Engine) -> bool:
+    # What was learned would name the schema of another tenant.
+    return "schema_translate_map" in engine.get_execution_options()
+
+
 def _is_watched(engine: Engine) -> bool:
     listeners = engine.dispatch
     return (
@@ -169,7 +182,7 @@ async def _fetch_from_aiosqlite(
     connection: Any, sql: str, parameters: Sequence[Any], *, reads: bool
 ) -> Sequence[Sequence[Any]]:
     # One switch of threads, where a cursor needs four. Reads take turns: the interpreter runs one thread at a time, and
-    # more of them spend a quarter more CPU on waiting for each other. What changes something may wait for a lock.
+    # more of them spend CPU on waiting for each other. What changes something may wait for a lock, so it takes no turn.
     turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()) if reads else contextlib.nullcontext()
     async with turn:
         return await connection.execute_fetchall(sql, parameters)  # type: ignore[no-any-return]  # It may not be there

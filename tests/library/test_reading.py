@@ -304,11 +304,22 @@ class TestOtherSessions:
                 assert len(await fetch(session, NAMES)) == 3
             await transaction.rollback()
 
-    async def test_without_a_pool(self, engine: AsyncEngine) -> None:
-        """One connection for a session, as it was."""
-        made = create_async_engine(engine.url, poolclass=NullPool)
-        prepare_sqlite(made)
-        async with AsyncSession(made) as session:
-            assert len(await fetch(session, NAMES)) == 2
-            assert session.in_transaction()
-        await made.dispose()
+    async def test_one_of_another_kind(self, engine: AsyncEngine) -> None:
+        """It may have to say at the beginning who is meant: everything happens in its transaction."""
+        async with AsyncSession(engine) as session:
+            for _ in range(3):
+                assert len(await fetch(session, NAMES)) == 2
+                assert session.in_transaction()
+                assert not idle(engine)
+
+    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    async def test_another_schema(self, engine: AsyncEngine, readers: Any) -> None:
+        """What was learned for one tenant says nothing about another."""
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE SCHEMA other"))
+            await connection.execute(text("CREATE TABLE other.thing AS SELECT * FROM thing WHERE id = 1"))
+        elsewhere = reading.reading(engine).execution_options(schema_translate_map={None: "other"})
+        async with readers() as here, ReadSession(elsewhere) as there:
+            for _ in range(3):
+                assert len(await fetch(here, NAMES)) == 2
+                assert len(await fetch(there, NAMES)) == 1

@@ -127,7 +127,7 @@ def decode_access(keys: Keys, token: str, *, issuer: str) -> AccessToken | None:
 
 
 # A client sends the same token for an hour, and what was signed stays signed: only its times and its session are looked
-# at each time. That is a third of the CPU of a signed-in read (docs/performance.md). What fails is not kept.
+# at each time. What fails is not kept. What it buys is measured in docs/performance.md, as "kept".
 @lru_cache(maxsize=4096)
 def verify_access(keys: Keys, token: str, issuer: str) -> _Verified:
     """Verify what is signed of an access token; raises what PyJWT raises."""
