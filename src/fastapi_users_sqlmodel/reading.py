@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import await_only
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -54,8 +55,8 @@ def _refuse_flush(session: SQLAlchemySession, _context: object, _instances: obje
 class BriefSession(AsyncSession):
     """A session that begins when it must, and ends at once where nothing is left to wait for.
 
-    Not for projects that say something at the beginning of each transaction, such as the tenant whose rows are meant:
-    what `fetch` reads before there is a transaction would not know it.
+    It has one engine. It is not for projects that say something at the beginning of each transaction, such as the
+    tenant whose rows are meant: what `fetch` reads before there is a transaction would not know it.
     """
 
     sync_session_class = SyncBriefSession
@@ -114,30 +115,41 @@ def fetch_sync(
 ) -> Sequence[Sequence[Any]]:
     """Do it with a sync session, or with the one behind an async session."""
     engine, reads = session.bind, isinstance(statement, Select)
-    by_itself = isinstance(session, ReadOnlySession) or (isinstance(session, SyncBriefSession) and reads)
+    by_itself = isinstance(session, ReadOnlySession) or (
+        isinstance(session, SyncBriefSession) and reads and not _is_pooled_elsewhere(session)
+    )
     if not by_itself or has_connection(session) or not isinstance(engine, Engine) or _is_translated(engine):
         return session.connection().execute(statement, values).all()
-    shortcut = _shortcuts.get(statement)
-    if shortcut is None or shortcut.dialect is not engine.dialect or _is_watched(engine):
-        return _execute(engine, statement, values)
+    shortcut, given = _shortcuts.get(statement), values or {}
+    if shortcut is None or not shortcut.fits(engine, given) or _is_watched(engine) or _is_pooled_elsewhere(session):
+        return _execute(engine, statement, given)
+    parameters = shortcut.parameters(given)
     try:
-        return shortcut.fetch(engine, values or {})
+        connection = engine.raw_connection()
+    except shortcut.dbapi_error:
+        return _execute(engine, statement, given)
+    try:
+        return shortcut.fetch(connection, parameters)
     except shortcut.failures as error:
-        state = getattr(error, "sqlstate", None) or ""
+        state = _state(error)
         is_refused = state.startswith(_INTEGRITY) or isinstance(error, sqlite3.IntegrityError)
-        if state == _QUERY_CANCELED or not (reads or is_refused):
+        has_waited = state == _QUERY_CANCELED or getattr(error, "sqlite_errorname", "").startswith(_SQLITE_WAITED)
+        if has_waited or not (reads or is_refused):
             # It has taken as long as it may; or nobody knows whether something was changed.
             raise OperationalError(shortcut.sql, None, error, hide_parameters=True) from error
         # The second time on another connection, if the first one was broken.
-        return _execute(engine, statement, values)
+        return _execute(engine, statement, given)
 
 
-def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any] | None) -> Sequence[Sequence[Any]]:
+def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     with engine.execution_options(**_no_transactions(engine)).connect() as connection:
         result = connection.execute(statement, values)
         compiled: Any = result.context.compiled
-        if engine.dialect.driver in _FETCH and not compiled.post_compile_params:
-            _shortcuts[statement] = _Shortcut(result, compiled)
+        # SQLAlchemy may have compiled this for another statement of the same form, which has other values in it; and a
+        # list of values is written out anew each time.
+        has_all_values = all(bind.required for bind in compiled.binds.values()) and not compiled.insert_prefetch
+        if engine.dialect.driver in _FETCH and has_all_values and not compiled.post_compile_params:
+            _shortcuts[statement] = _Shortcut(result, compiled, frozenset(values))
         return result.all()
 
 
@@ -147,14 +159,23 @@ def has_connection(session: SQLAlchemySession) -> bool:
 
 
 @event.listens_for(SQLAlchemySession, "after_begin")
-def _on_begin(session: SQLAlchemySession, _transaction: object, _connection: object) -> None:
-    session.info[_HAS_CONNECTION] = True
+def _on_begin(session: SQLAlchemySession, transaction: SessionTransaction, _connection: object) -> None:
+    while transaction.parent is not None:
+        transaction = transaction.parent
+    session.info[_HAS_CONNECTION] = transaction
 
 
 @event.listens_for(SQLAlchemySession, "after_transaction_end")
 def _on_end(session: SQLAlchemySession, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session.info.pop(_HAS_CONNECTION, None)
+    # Whoever was told before may have begun the next one.
+    if session.info.get(_HAS_CONNECTION) is transaction:
+        del session.info[_HAS_CONNECTION]
+
+
+def _is_pooled_elsewhere(session: SQLAlchemySession) -> bool:
+    # Whoever turns asyncpg's statement caches off has a pooler behind which each round trip may meet another server.
+    url = getattr(session.bind, "url", None)
+    return url is not None and any(name in url.query for name in _STATEMENT_CACHES)
 
 
 def _is_translated(engine: Engine) -> bool:
@@ -167,6 +188,7 @@ def _is_watched(engine: Engine) -> bool:
     return (
         bool(listeners.before_cursor_execute)
         or bool(listeners.after_cursor_execute)
+        or bool(listeners.before_execute)
         or engine.logger.isEnabledFor(logging.INFO)
     )
 
@@ -198,12 +220,12 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 class _Shortcut:
     """How a statement is run without SQLAlchemy's execution, learned from a time when it was run with it."""
 
-    def __init__(self, result: CursorResult[Any], compiled: Any) -> None:
+    def __init__(self, result: CursorResult[Any], compiled: Any, names: frozenset[str]) -> None:
         self.dialect: Dialect = result.dialect
+        self._names = names
         self.sql: str = result.context.statement
         self._reads = isinstance(compiled.statement, Select)
         binds = [compiled.binds[name] for name in compiled.positiontup]
-        self._constants = {bind.key: bind.value for bind in binds if not bind.required}
         self._parameters = [(bind.key, self._type(bind).bind_processor(self.dialect)) for bind in binds]
         described: Any = zip(
             compiled.effective_returning or compiled.statement.selected_columns, result.cursor.description, strict=True
@@ -211,24 +233,33 @@ class _Shortcut:
         ways = [self._type(column).result_processor(self.dialect, kind) for column, (_, kind, *_) in described]
         self._ways = [(index, way) for index, way in enumerate(ways) if way is not None]
         dbapi: Any = self.dialect.loaded_dbapi
-        ours = (
-            (dbapi.asyncpg.PostgresError, dbapi.asyncpg.InterfaceError, OSError)
-            if self.dialect.driver == "asyncpg"
-            else (dbapi.sqlite.Error, ValueError)
-        )
-        self.failures: tuple[type[Exception], ...] = (dbapi.Error, *ours)
+        self.dbapi_error: type[Exception] = dbapi.Error
+        self._is_asyncpg = self.dialect.driver == "asyncpg"
+        # What the driver says of a statement, and not of its connection.
+        self._refusal: type[Exception] = dbapi.asyncpg.PostgresError if self._is_asyncpg else dbapi.sqlite.Error
+        others = (dbapi.asyncpg.InterfaceError, OSError) if self._is_asyncpg else (ValueError,)
+        self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, *others)
 
-    def fetch(self, engine: Engine, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        """Run it, in a greenlet."""
-        given = {**self._constants, **values}
-        parameters = [given[name] if way is None else way(given[name]) for name, way in self._parameters]
-        connection = engine.raw_connection()
+    def fits(self, engine: Engine, values: Mapping[str, Any]) -> bool:
+        """Tell whether this was learned for such a database and such values."""
+        return self.dialect is engine.dialect and self._names == values.keys()
+
+    def parameters(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the values as the driver takes them."""
+        return [values[name] if way is None else way(values[name]) for name, way in self._parameters]
+
+    def fetch(self, connection: PoolProxiedConnection, parameters: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Run it in a greenlet, and give the connection back."""
+        driver: Any = connection.driver_connection
         try:
-            fetch = _FETCH[self.dialect.driver]
-            rows = await_only(fetch(connection.driver_connection, self.sql, parameters, reads=self._reads))
-        except BaseException:
-            # Whatever it was: nobody gets a connection of which we know less than SQLAlchemy would.
-            connection.invalidate()
+            rows = await_only(_FETCH[self.dialect.driver](driver, self.sql, parameters, reads=self._reads))
+        except BaseException as error:
+            is_gone = self._is_asyncpg and (driver.is_closed() or _state(error).startswith(_GONE))
+            if isinstance(error, self._refusal) and not is_gone:
+                connection.close()
+            else:
+                # Nobody gets a connection of which we know less than SQLAlchemy would.
+                connection.invalidate()
             raise
         connection.close()
         if not self._ways:
@@ -243,11 +274,18 @@ class _Shortcut:
         return expression.type.dialect_impl(self.dialect)
 
 
+def _state(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
+_STATEMENT_CACHES = ("statement_cache_size", "prepared_statement_cache_size")
+_SQLITE_WAITED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _HAS_CONNECTION = "fastapi_users_sqlmodel.has_connection"
 
 # PostgreSQL, appendix A: after `statement_timeout`, too.
 _QUERY_CANCELED = "57014"
-# Its class of refusals by a constraint.
+# Its class of refusals by a constraint, and those of a connection or a server that ends.
 _INTEGRITY = "23"
+_GONE = ("08", "57P")
 
 _shortcuts: WeakKeyDictionary[Statement, _Shortcut] = WeakKeyDictionary()

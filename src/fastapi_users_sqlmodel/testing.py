@@ -1,6 +1,6 @@
 """Fixtures for people who test a protected app: a database for each test, signed-in users, counted statements."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -15,11 +15,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory, prepare_sqlite
 
 
-def database_fixtures(
+def database_fixtures(  # noqa: PLR0913  # Each is a fact about the app
     app: FastAPI,
     get_async_session: Callable[..., Any],
     metadata: MetaData,
     *,
+    also: Sequence[Callable[..., Any]] = (),
     url: str = "sqlite://",
     commits: bool = False,
 ) -> tuple[Any, Any, Any]:
@@ -34,6 +35,7 @@ def database_fixtures(
         get_async_session: The dependency that its stores and endpoints share; overriding it redirects authentication
             too.
         metadata: The tables.
+        also: Other dependencies that hand over a session, where the app has several.
         url: Of an empty database; `sqlite://` is one in memory.
         commits: Whether the app's own `get_async_session` commits when a request has succeeded.
     """
@@ -62,13 +64,11 @@ def database_fixtures(
                 if commits:
                     await own.commit()
 
-        replaced = app.dependency_overrides.get(get_async_session)
-        app.dependency_overrides[get_async_session] = get_test_session
+        replaced = dict(app.dependency_overrides)
+        app.dependency_overrides.update(dict.fromkeys((get_async_session, *also), get_test_session))
         yield app
-        if replaced is None:
-            del app.dependency_overrides[get_async_session]
-        else:
-            app.dependency_overrides[get_async_session] = replaced
+        app.dependency_overrides.clear()
+        app.dependency_overrides.update(replaced)
 
     return engine_fixture, session_fixture, app_fixture
 

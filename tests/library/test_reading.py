@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Uuid,
     bindparam,
+    event,
     func,
     insert,
     select,
@@ -70,7 +71,7 @@ ROW: dict[str, Any] = {
     "bytes": b"\0\xff",
 }
 NOTHING = dict.fromkeys(ROW) | {"id": 2}
-ONE = select(things).where(things.c.id == bindparam("id"), things.c.id > 0)
+ONE = select(things).where(things.c.id == bindparam("id"))
 NAMES = select(things.c.name).order_by(things.c.id)
 NEW = insert(things).returning(things.c.id, things.c.key)
 
@@ -147,6 +148,23 @@ class TestRows:
         async with readers() as session:
             for ids in ([1], [1, 2], [], [2]):
                 assert sorted(row[0] for row in await fetch(session, some, {"ids": ids})) == ids
+
+    async def test_statements_of_one_form(self, readers: Any) -> None:
+        """SQLAlchemy compiles them once, with the values of whoever came first; each has its own."""
+        first, second = (select(things.c.id).where(things.c.id == number) for number in (1, 2))
+        async with readers() as session:
+            for _ in range(3):
+                assert [tuple(row) for row in await fetch(session, first)] == [(1,)]
+                assert [tuple(row) for row in await fetch(session, second)] == [(2,)]
+
+    async def test_other_values(self, readers: Any) -> None:
+        """Whatever was given the first time."""
+        async with readers() as session:
+            for number in range(3, 6):
+                await fetch(session, NEW, {"id": number})
+                await fetch(session, NEW, {"id": 10 + number, "name": str(number)})
+            names = [row[0] for row in await fetch(session, NAMES)]
+        assert names == ["Zoë", None, None, None, None, "3", "4", "5"]
 
     async def test_another_database(self, engine: AsyncEngine, readers: Any) -> None:
         """What was learned from one is nothing to the other."""
@@ -232,6 +250,31 @@ class TestShortcut:
             assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None, "first", "third"]
         await other.dispose()
 
+    async def test_a_default_is_made_anew(self, engine: AsyncEngine) -> None:
+        made = iter(range(100))
+        number = Column("n", Integer, default=lambda: next(made))
+        counted = Table("counted", MetaData(), Column("id", Integer, primary_key=True), number)
+        async with engine.begin() as connection:
+            await connection.run_sync(counted.metadata.create_all)
+        new = insert(counted).returning(counted.c.n)
+        async with ReadSession(reading.reading(engine)) as session:
+            assert [(await fetch(session, new, {"id": number}))[0][0] for number in range(4)] == [0, 1, 2, 3]
+
+    async def test_a_refusal_keeps_the_connection(self, tmp_path: Path) -> None:
+        """With it, a database in memory would be gone."""
+        alone = create_async_engine("sqlite+aiosqlite://", poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+        prepare_sqlite(alone)
+        async with alone.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [ROW])
+        async with ReadSession(reading.reading(alone)) as session:
+            await fetch(session, NEW, {"id": 2, "name": "other"})
+            for number in (3, 4):
+                with pytest.raises(IntegrityError):
+                    await fetch(session, NEW, {"id": number, "name": "Zoë"})
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", "other"]
+        await alone.dispose()
+
 
 class TestReadSession:
     async def test_holds_no_connection(self, engine: AsyncEngine, readers: Any) -> None:
@@ -294,6 +337,20 @@ class TestOtherSessions:
             assert len(await fetch(session, NAMES)) == 2
         async with readers() as session:
             assert len(await fetch(session, NAMES)) == 2
+        assert idle(engine)
+
+    async def test_a_hook_that_begins_the_next_transaction(self, engine: AsyncEngine, writers: Any) -> None:
+        """Whoever is told that one has ended may use the session: its connection is given back all the same."""
+        async with writers() as session:
+
+            def begin_again(sync: Any, transaction: Any) -> None:
+                if transaction.parent is None and not sync.info.pop("once", False):
+                    sync.info["once"] = True
+                    sync.connection().execute(text("SELECT 1"))
+
+            event.listen(session.sync_session, "after_transaction_end", begin_again, insert=True)
+            await fetch(session, NEW.returning(things.c.id), {"id": 3})
+            await session.commit()
         assert idle(engine)
 
     async def test_a_session_on_a_connection(self, engine: AsyncEngine) -> None:

@@ -106,14 +106,13 @@ class Authenticator(authentication.Authenticator[UP, ID], Generic[UP, ID]):
     async def _authenticate(self, *args: Any, **kwargs: Any) -> tuple[UP | None, str | None]:
         connection = kwargs.pop(_CONNECTION)
         for name, backend in self._session_backends.items():
-            # It reads with the manager that it is given then.
-            kwargs[name] = backend.strategy(None, connection)
+            kwargs[name] = backend.strategy(kwargs["user_manager"], connection)
         return await super()._authenticate(*args, **kwargs)
 
     @cached_property
     def _session_backends(self) -> dict[str, SessionBackend[UP, ID]]:
-        """Those that have sessions, by the names of their arguments."""
-        ours = [backend for backend in self.backends if isinstance(backend, SessionBackend)]
+        """Those whose strategy is made as we make it, by the names of their arguments."""
+        ours = [backend for backend in self.backends if type(backend) is SessionBackend]
         return {name_to_strategy_variable_name(backend.name): backend for backend in ours}
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.database._transactions import Transactions
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
-from fastapi_users_sqlmodel.reading import fetch_sync
+from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch_sync
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
@@ -98,7 +98,9 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 
     def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
         values = {"session_id": session_id, "now": now}
-        if (columns := plain_columns(self.user_table)) is not None:
+        # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
+        is_brief = isinstance(session, SyncBriefSession) and not session.dispatch.do_orm_execute
+        if is_brief and (columns := plain_columns(self.user_table)) is not None:
             rows = fetch_sync(session, _columns_by_session(self.user_table), values)
             if not rows:
                 return None
