@@ -116,12 +116,12 @@ def fetch_sync(
     """Do it with a sync session, or with the one behind an async session."""
     engine, reads = session.bind, isinstance(statement, Select)
     by_itself = isinstance(session, ReadOnlySession) or (
-        isinstance(session, SyncBriefSession) and reads and not _is_pooled_elsewhere(session)
+        isinstance(session, SyncBriefSession) and reads and not _is_pooled_elsewhere(session.bind)
     )
     if not by_itself or has_connection(session) or not isinstance(engine, Engine) or _is_translated(engine):
         return session.connection().execute(statement, values).all()
     shortcut, given = _shortcuts.get(statement), values or {}
-    if shortcut is None or not shortcut.fits(engine, given) or _is_watched(engine) or _is_pooled_elsewhere(session):
+    if shortcut is None or not shortcut.fits(engine, given) or _is_watched(engine):
         return _execute(engine, statement, given)
     parameters = shortcut.parameters(given)
     try:
@@ -148,7 +148,8 @@ def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any]) ->
         # SQLAlchemy may have compiled this for another statement of the same form, which has other values in it; and a
         # list of values is written out anew each time.
         has_all_values = all(bind.required for bind in compiled.binds.values()) and not compiled.insert_prefetch
-        if engine.dialect.driver in _FETCH and has_all_values and not compiled.post_compile_params:
+        can_be_learned = engine.dialect.driver in _FETCH and not _is_pooled_elsewhere(engine)
+        if can_be_learned and has_all_values and not compiled.post_compile_params:
             _shortcuts[statement] = _Shortcut(result, compiled, frozenset(values))
         return result.all()
 
@@ -172,10 +173,9 @@ def _on_end(session: SQLAlchemySession, transaction: SessionTransaction) -> None
         del session.info[_HAS_CONNECTION]
 
 
-def _is_pooled_elsewhere(session: SQLAlchemySession) -> bool:
+def _is_pooled_elsewhere(engine: Any) -> bool:
     # Whoever turns asyncpg's statement caches off has a pooler behind which each round trip may meet another server.
-    url = getattr(session.bind, "url", None)
-    return url is not None and any(name in url.query for name in _STATEMENT_CACHES)
+    return isinstance(engine, Engine) and any(name in engine.url.query for name in _STATEMENT_CACHES)
 
 
 def _is_translated(engine: Engine) -> bool:
@@ -184,13 +184,8 @@ def _is_translated(engine: Engine) -> bool:
 
 
 def _is_watched(engine: Engine) -> bool:
-    listeners = engine.dispatch
-    return (
-        bool(listeners.before_cursor_execute)
-        or bool(listeners.after_cursor_execute)
-        or bool(listeners.before_execute)
-        or engine.logger.isEnabledFor(logging.INFO)
-    )
+    # Each look at the listeners is felt in a short read; who listens to more than this listens to this as well.
+    return bool(engine.dispatch.before_cursor_execute) or engine.logger.isEnabledFor(logging.INFO)
 
 
 async def _fetch_from_asyncpg(
