@@ -85,6 +85,11 @@ class Letter(NamedTuple):
 type Letters = Callable[[], Awaitable[list[Letter]]]
 
 
+def session_on(connection: AsyncConnection, **options: Any) -> AsyncSession:
+    """Make a session that works in savepoints of a connection's transaction, which the test rolls back."""
+    return AsyncSession(connection, expire_on_commit=False, join_transaction_mode="create_savepoint", **options)
+
+
 class Connect(Protocol):
     """The type of the fixture `connect`."""
 
@@ -159,7 +164,7 @@ async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 @pytest.fixture
 async def session(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
     """Return the test's own session, beside those of the requests."""
-    async with AsyncSession(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+    async with session_on(connection) as session:
         yield session
 
 
@@ -168,16 +173,11 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
     """Return what `app.db.get_async_session` is for the test: the same, on the test's connection."""
 
     async def get_session(request: HTTPConnection) -> AsyncIterator[AsyncSession]:
-        on_this_connection: dict[str, Any] = {
-            "bind": connection,
-            "expire_on_commit": False,
-            "join_transaction_mode": "create_savepoint",
-        }
         if request.scope["method"] in db.SAFE_METHODS:
-            async with AsyncSession(**on_this_connection, sync_session_class=ReadOnlySession) as session:
+            async with session_on(connection, sync_session_class=ReadOnlySession) as session:
                 yield session
             return
-        async with AsyncSession(**on_this_connection) as session:
+        async with session_on(connection) as session:
             await session.begin()
             yield session
             await session.commit()
@@ -190,12 +190,7 @@ def get_test_session_at_once(connection: AsyncConnection) -> GetSession:
     """Return what `app.db.get_autocommit_session` is for the test: the same, on the test's connection."""
 
     async def get_session() -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(
-            connection,
-            sync_session_class=ReadOnlySession,
-            expire_on_commit=False,
-            join_transaction_mode="create_savepoint",
-        ) as session:
+        async with session_on(connection, sync_session_class=ReadOnlySession) as session:
             yield session
             # In production, each statement is by itself.
             await session.commit()
