@@ -48,7 +48,13 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
         # One connection, used by one session at a time: that is one shared database.
         options: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     elif settings.embedded:
-        options = {"pool_size": 15, "max_overflow": 0, "pool_timeout": SECONDS_TO_WAIT}
+        # `prepare_sqlite` sees to what has begun; a rollback of nothing would be another thread's, after every read.
+        options = {
+            "pool_size": 15,
+            "max_overflow": 0,
+            "pool_timeout": SECONDS_TO_WAIT,
+            "pool_reset_on_return": None,
+        }
     else:
         options = {
             "pool_size": 15,

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, cast
 
-from sqlalchemy import Select, Table
+from sqlalchemy import Select, Table, bindparam
 
 from app.crud.base import BAD_CURSOR, Collection, Listing, Page, Rows
 from app.models import User
@@ -11,19 +11,6 @@ from app.schemas import AuditEventRead
 from fastapi_users_sqlmodel import AuditEventKind, audit_events
 
 MAX_BIG_INTEGER = 2**63 - 1
-
-
-class AuditEvents(Collection):
-    """The security events, on one session."""
-
-    async def list(self, page: Page, *, user_id: uuid.UUID | None = None, kind: AuditEventKind | None = None) -> Rows:
-        """Read a page of all events, or of a user's, or of a kind, newest first."""
-        wanted = {name: value for name, value in (("user_id", user_id), ("kind", kind)) if value is not None}
-        return await self.read_page(_listing(audit_events(User).filter_by(**wanted)), page)
-
-    async def list_own(self, page: Page, user: User) -> Rows:
-        """Read a page of what a user is told about the account, newest first."""
-        return await self.read_page(_listing(audit_events(User, of=user.id)), page)
 
 
 def _listing(statement: Select[Any]) -> Listing:
@@ -38,3 +25,23 @@ def _key(text: str) -> int:
     if not 0 <= number <= MAX_BIG_INTEGER:
         raise ValueError(BAD_CURSOR)
     return number
+
+
+_OWN = _listing(audit_events(User, of=bindparam("user_id")))
+_BY = {
+    frozenset(names): _listing(audit_events(User).filter_by(**{name: bindparam(name) for name in names}))
+    for names in ((), ("user_id",), ("kind",), ("user_id", "kind"))
+}
+
+
+class AuditEvents(Collection):
+    """The security events, on one session."""
+
+    async def list(self, page: Page, *, user_id: uuid.UUID | None = None, kind: AuditEventKind | None = None) -> Rows:
+        """Read a page of all events, or of a user's, or of a kind, newest first."""
+        wanted = {name: value for name, value in (("user_id", user_id), ("kind", kind)) if value is not None}
+        return await self.read_page(_BY[frozenset(wanted)], page, **wanted)
+
+    async def list_own(self, page: Page, user: User) -> Rows:
+        """Read a page of what a user is told about the account, newest first."""
+        return await self.read_page(_OWN, page, user_id=user.id)

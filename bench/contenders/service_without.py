@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from fastapi_users import authentication
 
 from app.api.prefixed import PrefixedRouter
-from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.authentication import Authenticator
 from fastapi_users_sqlmodel.database import _accounts
+from fastapi_users_sqlmodel.reading import _drivers
 from fastapi_users_sqlmodel.sessions import _tokens
 
 
@@ -24,7 +24,13 @@ def without_kept_tokens() -> None:
 
 def without_shortcuts() -> None:
     """Let SQLAlchemy execute every statement."""
-    reading._FETCH.clear()  # noqa: SLF001  # Here, too, it is about what is inside
+    _drivers.DRIVERS.clear()
+
+
+def without_reads_at_once() -> None:
+    """Let a thread of the connection do each read on SQLite."""
+    drivers: Any = _drivers
+    drivers.IN_EVERY_THREAD = None
 
 
 def without_plain_objects() -> None:
@@ -50,6 +56,7 @@ if __name__ == "__main__":
     {
         "kept tokens": without_kept_tokens,
         "shortcuts": without_shortcuts,
+        "reads at once": without_reads_at_once,
         "plain objects": without_plain_objects,
         "prefixes": without_prefixes,
         "authenticator": without_authenticator,

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,6 +15,8 @@ _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgr
 
 # An execution option for SQLite: whoever only reads begins nothing.
 NO_BEGIN = "fastapi_users_sqlmodel_no_begin"
+# In the `info` of one of SQLite's connections: aiosqlite's own thread is not the only one that may use it.
+IN_EVERY_THREAD = "fastapi_users_sqlmodel.in_every_thread"
 
 
 def async_url(url: str | URL) -> URL:
@@ -62,15 +64,27 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
     first and writes later fails when somebody else wrote meanwhile; who waits for the lock waits up to 5 s. Files are
     in WAL mode with `synchronous=NORMAL`: readers are never blocked, and a power cut loses no consistency, at worst the
     last commits. Connections in AUTOCOMMIT take no lock. What `hide_parameters` keeps out of the log stays out of it.
+
+    An AsyncEngine's connections may be used outside aiosqlite's threads, by one at a time (`check_same_thread=False`):
+    `reading.fetch` reads in the event loop's own.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if sync_engine.dialect.name == "sqlite":
+        if sync_engine.dialect.driver == "aiosqlite" and sqlite3.threadsafety == _SERIALIZED:
+            event.listen(sync_engine, "do_connect", _open_to_every_thread)
         event.listen(sync_engine, "connect", _on_connect)
         event.listen(sync_engine, "begin", _on_begin)
         event.listen(sync_engine, "reset", _on_reset)
         if sync_engine.hide_parameters:
             # At DEBUG, aiosqlite shows whatever a statement carries, such as the hash of a password.
             logging.getLogger("aiosqlite").setLevel(logging.INFO)
+
+
+def _open_to_every_thread(
+    _dialect: Dialect, record: ConnectionPoolEntry | None, _arguments: list[Any], options: dict[str, Any]
+) -> None:
+    if record is not None and not options.setdefault("check_same_thread", False):
+        record.info[IN_EVERY_THREAD] = True
 
 
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -108,7 +122,12 @@ def _on_begin(connection: Connection) -> None:
 
 
 def _on_reset(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
-    # A COMMIT that fails leaves its transaction open, and with it the write lock; SQLAlchemy takes it for ended.
+    # A COMMIT that fails leaves its transaction open, and with it the write lock; SQLAlchemy takes it for ended. An
+    # engine with `pool_reset_on_return=None` leaves it all to this, and where nothing has begun no thread is asked.
     driver_connection: Any = getattr(connection, "driver_connection", connection)
-    if state.transaction_was_reset and state.asyncio_safe and driver_connection.in_transaction:
+    if state.asyncio_safe and driver_connection.in_transaction:
         connection.rollback()
+
+
+# PEP 249, `threadsafety`: a connection may be shared.
+_SERIALIZED = 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import httpx2
 import pytest
@@ -18,6 +19,7 @@ from app.app import app
 from app.models import Base, User, UserGroup
 from app.users import UserManager
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, Throttle, tokens
+from fastapi_users_sqlmodel.reading import _fetch
 from fastapi_users_sqlmodel.tokens import Purpose
 from tests.app.conftest import Ground, strategy
 from tests.app.shapes import UNAUTHORIZED, said
@@ -43,6 +45,7 @@ def parameters(route: str) -> set[str]:
 ASKS = [
     pytest.param(route, ask, id=f"{route} {ask.who} {ask.status}") for route, asks in STATEMENTS.items() for ask in asks
 ]
+READS = [each for each in ASKS if str(each.values[0]).startswith("GET ")]
 PAGED = [
     pytest.param(route, ask, id=f"{route} {ask.who}")
     for route, asks in STATEMENTS.items()
@@ -202,7 +205,7 @@ def test_every_route_is_counted() -> None:
     assert len(ROUTES) > 40
 
 
-@pytest.mark.parametrize(("route", "ask"), [each for each in ASKS if str(each.values[0]).startswith("GET ")])
+@pytest.mark.parametrize(("route", "ask"), READS)
 def test_a_read_takes_two_statements_at_most_and_one_of_oneself_one(route: str, ask: Ask) -> None:
     if route in ONESELF or "me" in ask.where.values():
         assert ask.statements == 1
@@ -236,6 +239,20 @@ async def test_statements_of_each_page(engine: AsyncEngine, world: World, route:
         pages += 1
     has_none = {ask.who, *ask.where.values()} & {"stranger", "empty"}
     assert pages > 3 or world.rows == 1 or has_none
+
+
+@pytest.mark.parametrize(("route", "ask"), READS)
+async def test_a_read_is_learned(
+    engine: AsyncEngine, world: World, route: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time, whatever was made once takes the shortcut of `reading.fetch`."""
+    send = await world.prepare(route, ask)
+    first = await send()
+    monkeypatch.setattr(_fetch, "_execute", Mock(side_effect=AssertionError("It was run by SQLAlchemy.")))
+    second = await send()
+    assert second.status_code == first.status_code == ask.status
+    if route != "GET /health/ready":
+        assert second.text == first.text
 
 
 @pytest.mark.parametrize("route", SIGNED_IN)

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import aiosqlite
 import pytest
 from sqlalchemy import (
     JSON,
@@ -39,7 +42,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, fetch
+from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _fetch, fetch
 from fastapi_users_sqlmodel.testing import count_statements
 from tests.conftest import CreateDatabase
 
@@ -113,11 +116,7 @@ def writers(engine: AsyncEngine) -> async_sessionmaker[BriefSession]:
 @pytest.fixture
 def without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody run a statement the long way any more."""
-
-    def refuse(*_arguments: object) -> Any:
-        raise AssertionError("It was run by SQLAlchemy.")
-
-    monkeypatch.setattr(reading, "_execute", refuse)
+    monkeypatch.setattr(_fetch, "_execute", Mock(side_effect=AssertionError("It was run by SQLAlchemy.")))
 
 
 def idle(engine: AsyncEngine) -> bool:
@@ -156,6 +155,21 @@ class TestRows:
             for _ in range(3):
                 assert [tuple(row) for row in await fetch(session, first)] == [(1,)]
                 assert [tuple(row) for row in await fetch(session, second)] == [(2,)]
+
+    async def test_constants(self, readers: Any, request: pytest.FixtureRequest) -> None:
+        """By the shortcut as well, in the database's types."""
+        at, key, price = ROW["at"], ROW["key"], ROW["price"]
+        found = select(things.c.name).where(things.c.at == at, things.c.key == key, things.c.price == price)
+        page = select(things.c.id).order_by(things.c.id).limit(bindparam("rows"))
+        second, within = page.offset(1), select(page.subquery().c.id)
+        async with readers() as session:
+            await fetch(session, found)
+            await fetch(session, second, {"rows": 1})
+            await fetch(session, within, {"rows": 1})
+            request.getfixturevalue("without_sqlalchemy")
+            assert [tuple(row) for row in await fetch(session, found)] == [("Zoë",)]
+            assert [tuple(row) for row in await fetch(session, second, {"rows": 2})] == [(2,)]
+            assert [tuple(row) for row in await fetch(session, within, {"rows": 2})] == [(1,), (2,)]
 
     async def test_other_values(self, readers: Any) -> None:
         """Whatever was given the first time."""
@@ -276,6 +290,105 @@ class TestShortcut:
                     await fetch(session, NEW, {"id": number, "name": "Zoë"})
             assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", "other"]
         await alone.dispose()
+
+
+class TestSQLite:
+    """Short reads are done in the event loop's own thread, where nothing may keep it for long."""
+
+    @pytest.fixture
+    def engine_in_journal_mode(self, tmp_path: Path) -> AsyncEngine:
+        """Make an engine whose readers wait for whoever writes, as on a file system where WAL is not to be had."""
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db")
+        prepare_sqlite(engine)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def leave_wal(connection: Any, _record: object) -> None:
+            connection.cursor().execute("PRAGMA journal_mode = DELETE")
+
+        return engine
+
+    @pytest.fixture
+    def without_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        refuse = Mock(side_effect=AssertionError("Another thread was asked."))
+        monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", refuse)
+        monkeypatch.setattr(aiosqlite.Connection, "rollback", refuse)
+
+    @staticmethod
+    async def turns(until: asyncio.Future[Any]) -> int:
+        """Count how often others have their turn until then."""
+        count = 0
+        while not until.done():
+            count += 1
+            await asyncio.sleep(0.01)
+        return count
+
+    async def test_a_read_asks_no_other_thread(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db", pool_reset_on_return=None)
+        prepare_sqlite(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [ROW])
+        async with ReadSession(reading.reading(engine)) as session:
+            await fetch(session, NAMES)
+            request.getfixturevalue("without_threads")
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë"]
+        await engine.dispose()
+
+    async def test_waits_elsewhere(self, engine_in_journal_mode: AsyncEngine, tmp_path: Path) -> None:
+        """Whoever writes holds up this read, and nobody else; it is patient as it was configured."""
+        async with engine_in_journal_mode.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [ROW])
+        async with ReadSession(reading.reading(engine_in_journal_mode)) as session:
+            await fetch(session, NAMES)
+            other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            waiting = asyncio.ensure_future(fetch(session, NAMES))
+            asyncio.get_running_loop().call_later(0.3, other.execute, "COMMIT")
+            assert await self.turns(waiting) > 5
+            assert [row[0] for row in await waiting] == ["Zoë"]
+            other.close()
+        async with engine_in_journal_mode.connect() as connection:
+            assert await connection.scalar(text("PRAGMA busy_timeout")) == 5000
+        await engine_in_journal_mode.dispose()
+
+    @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+    async def test_goes_on_elsewhere(self, readers: Any) -> None:
+        """What takes long is done by a thread; a short read afterwards is not."""
+        numbers = select(bindparam("first", type_=Integer).label("i")).cte(recursive=True)
+        numbers = numbers.union_all(select(numbers.c.i + 1).where(numbers.c.i < 3_000_000))
+        count = select(func.count()).select_from(numbers)
+        async with readers() as session:
+            assert (await fetch(session, count, {"first": 2_999_999}))[0][0] == 2
+            counting = asyncio.ensure_future(fetch(session, count, {"first": 1}))
+            assert await self.turns(counting) > 5
+            assert (await counting)[0][0] == 3_000_000
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
+
+    @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+    async def test_a_write_waits_elsewhere(self, readers: Any, writers: Any) -> None:
+        async with writers() as writer, readers() as session:
+            await fetch(session, NEW, {"id": 10})
+            await writer.run_sync(lambda sync: sync.connection().execute(insert(things), {"id": 3}))
+            writing = asyncio.ensure_future(fetch(session, NEW, {"id": 11}))
+            await asyncio.sleep(0.2)
+            assert not writing.done()
+            await writer.commit()
+            assert [row[0] for row in await writing] == [11]
+
+    async def test_a_connection_of_its_thread_alone(self, tmp_path: Path) -> None:
+        """That thread is asked."""
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{tmp_path}/test.db", connect_args={"check_same_thread": True}
+        )
+        prepare_sqlite(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [ROW])
+        async with ReadSession(reading.reading(engine)) as session:
+            for _ in range(3):
+                assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë"]
+        await engine.dispose()
 
 
 class TestReadSession:

@@ -1,0 +1,134 @@
+"""The drivers that are asked directly, on a connection of SQLAlchemy's pool and in a greenlet."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Dialect
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.util.concurrency import await_only
+
+from fastapi_users_sqlmodel.engines import IN_EVERY_THREAD
+
+type Rows = Sequence[Sequence[Any]]
+
+
+class Driver(Protocol):
+    """How to ask a driver.
+
+    Attributes:
+        failures: Whatever it may raise.
+    """
+
+    failures: tuple[type[Exception], ...]
+
+    def __init__(self, dialect: Dialect) -> None: ...
+
+    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+        """Run a statement by itself, and return its rows."""
+
+    def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
+        """Tell whether an error was about the statement alone, and the connection can be used by the next."""
+
+
+class Asyncpg:
+    """For PostgreSQL."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        dbapi: Any = dialect.loaded_dbapi
+        self._refusal: type[Exception] = dbapi.asyncpg.PostgresError
+        interface_error: type[Exception] = dbapi.asyncpg.InterfaceError
+        self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, interface_error, OSError)
+
+    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+        """Run a statement by itself, and return its rows."""
+        del reads
+        driver: Any = connection.driver_connection
+        rows: Rows = await_only(driver.fetch(sql, *parameters))
+        return rows
+
+    def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
+        """Tell whether an error was about the statement alone, and the connection can be used by the next."""
+        driver: Any = connection.driver_connection
+        return isinstance(error, self._refusal) and not driver.is_closed() and not _state(error).startswith(_GONE)
+
+
+class Aiosqlite:
+    """For SQLite. A short read is done in the event loop's own thread.
+
+    To ask another thread takes longer than most reads do. It waits for nobody there, and does not go on for long: then
+    the connection's thread does it.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        dbapi: Any = dialect.loaded_dbapi
+        self._refusal: type[Exception] = dbapi.sqlite.Error
+        # The last one is what aiosqlite says when its connection is closed.
+        self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, ValueError)
+
+    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+        """Run a statement by itself, and return its rows."""
+        driver: Any = connection.driver_connection
+        if reads and IN_EVERY_THREAD in connection.info:
+            try:
+                # SQLAlchemy asks for it, too.
+                return _fetch_here(driver._conn, connection.info, sql, parameters)  # noqa: SLF001
+            except self._refusal as error:
+                if not _sqlite_name(error).startswith((*_SQLITE_WAITED, _SQLITE_STOPPED)):
+                    raise
+        rows: Rows = await_only(driver.execute_fetchall(sql, parameters))
+        return rows
+
+    def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
+        """Tell whether an error was about the statement alone, and the connection can be used by the next."""
+        del connection
+        return isinstance(error, self._refusal)
+
+
+def _fetch_here(sqlite: sqlite3.Connection, info: dict[Any, Any], sql: str, parameters: Sequence[Any]) -> Rows:
+    if (patience := info.get(_PATIENCE)) is None:
+        patience = info[_PATIENCE] = sqlite.execute("PRAGMA busy_timeout").fetchone()[0]
+    sqlite.execute("PRAGMA busy_timeout = 0")
+    sqlite.set_progress_handler(_stop, _STEPS)
+    try:
+        return sqlite.execute(sql, parameters).fetchall()
+    finally:
+        sqlite.set_progress_handler(None, 0)
+        sqlite.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _stop() -> int:
+    return 1
+
+
+def has_waited(error: BaseException) -> bool:
+    """Tell whether a statement has taken as long as it may."""
+    return _state(error) == _QUERY_CANCELED or _sqlite_name(error).startswith(_SQLITE_WAITED)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether a constraint has refused a statement, so that nothing has happened."""
+    return _state(error).startswith(_INTEGRITY) or isinstance(error, sqlite3.IntegrityError)
+
+
+def _state(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
+def _sqlite_name(error: BaseException) -> str:
+    return getattr(error, "sqlite_errorname", None) or ""
+
+
+# Of SQLite's virtual machine, about a millisecond: a hundred rows of a list take some thousands.
+_STEPS = 100_000
+_PATIENCE = "fastapi_users_sqlmodel.busy_timeout"
+_SQLITE_WAITED = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_SQLITE_STOPPED = "SQLITE_INTERRUPT"
+
+# PostgreSQL, appendix A: after `statement_timeout`, too.
+_QUERY_CANCELED = "57014"
+# Its class of refusals by a constraint, and those of a connection or a server that ends.
+_INTEGRITY = "23"
+_GONE = ("08", "57P")
+
+DRIVERS: dict[str, type[Driver]] = {"asyncpg": Asyncpg, "aiosqlite": Aiosqlite}

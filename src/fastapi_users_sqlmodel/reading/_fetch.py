@@ -1,0 +1,152 @@
+"""Statements that were made once: SQLAlchemy writes them, the driver is asked directly."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import PoolProxiedConnection
+
+from fastapi_users_sqlmodel.reading._drivers import DRIVERS, Rows, has_waited, is_refused
+from fastapi_users_sqlmodel.reading._sessions import ReadOnlySession, SyncBriefSession, has_connection, no_transactions
+
+type Statement = Select[Any] | Insert
+
+
+async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
+    """Run a statement that was made once, and return its rows; what differs from call to call is a `bindparam`.
+
+    In a `BriefSession`, a `select` has a connection to itself, and no transaction, as long as that has not begun. What
+    changes something has it in a `ReadSession` alone, where each statement is by itself. Any other session runs them on
+    its own connection.
+
+    SQLAlchemy compiles the statement and names the types, and from the second time on the pool's connection is asked
+    directly: what that buys is measured in docs/performance.md. If it fails, or somebody listens to what is executed,
+    SQLAlchemy does it, and says what is wrong.
+    """
+    return await session.run_sync(fetch_sync, statement, values)
+
+
+def fetch_sync(session: Session, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
+    """Do it with a sync session, or with the one behind an async session."""
+    engine, reads = session.bind, isinstance(statement, Select)
+    by_itself = isinstance(session, ReadOnlySession) or (
+        isinstance(session, SyncBriefSession) and reads and not _is_pooled_elsewhere(session.bind)
+    )
+    if not by_itself or has_connection(session) or not isinstance(engine, Engine) or _is_translated(engine):
+        return session.connection().execute(statement, values).all()
+    shortcut, given = _shortcuts.get(statement), values or {}
+    if shortcut is None or not shortcut.fits(engine, given) or _is_watched(engine):
+        return _execute(engine, statement, given)
+    parameters = shortcut.parameters(given)
+    try:
+        connection = engine.raw_connection()
+    except shortcut.dbapi_error:
+        return _execute(engine, statement, given)
+    try:
+        return shortcut.fetch(connection, parameters)
+    except shortcut.driver.failures as error:
+        if has_waited(error) or not (reads or is_refused(error)):
+            # It has taken as long as it may; or nobody knows whether something was changed.
+            raise OperationalError(shortcut.sql, None, error, hide_parameters=True) from error
+        # The second time on another connection, if the first one was broken.
+        return _execute(engine, statement, given)
+
+
+def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> Rows:
+    with engine.execution_options(**no_transactions(engine)).connect() as connection:
+        result = connection.execute(statement, values)
+        compiled: Any = result.context.compiled
+        # What is made anew each time cannot be learned: a default, a value that is called for, a list written out.
+        is_made_once = not (
+            compiled.insert_prefetch
+            or compiled.post_compile_params
+            or any(bind.callable for bind in compiled.binds.values())
+        )
+        if is_made_once and engine.dialect.driver in DRIVERS and not _is_pooled_elsewhere(engine):
+            _shortcuts[statement] = _Shortcut(result, compiled, frozenset(values))
+        return result.all()
+
+
+def _is_pooled_elsewhere(engine: Any) -> bool:
+    # Whoever turns asyncpg's statement caches off has a pooler behind which each round trip may meet another server.
+    return isinstance(engine, Engine) and any(name in engine.url.query for name in _STATEMENT_CACHES)
+
+
+def _is_translated(engine: Engine) -> bool:
+    # What was learned would name the schema of another tenant.
+    return "schema_translate_map" in engine.get_execution_options()
+
+
+def _is_watched(engine: Engine) -> bool:
+    # Each look at the listeners is felt in a short read; who listens to more than this listens to this as well.
+    return bool(engine.dispatch.before_cursor_execute) or engine.logger.isEnabledFor(logging.INFO)
+
+
+class _Shortcut:
+    """How a statement is run without SQLAlchemy's execution, learned from a time when it was run with it."""
+
+    def __init__(self, result: CursorResult[Any], compiled: Any, names: frozenset[str]) -> None:
+        self._dialect: Dialect = result.dialect
+        self._names = names
+        self._reads = isinstance(compiled.statement, Select)
+        self.sql: str = result.context.statement
+        self.driver = DRIVERS[self._dialect.driver](self._dialect)
+        self.dbapi_error: type[Exception] = self._dialect.loaded_dbapi.Error
+        # SQLAlchemy may have compiled this for another statement of the same form: the constants are those of this one.
+        constants = result.context.compiled_parameters[0]
+        self._parameters = [self._parameter(compiled.binds[name], constants[name]) for name in compiled.positiontup]
+        described: Any = zip(
+            compiled.effective_returning or compiled.statement.selected_columns, result.cursor.description, strict=True
+        )
+        ways = [self._type(column).result_processor(self._dialect, kind) for column, (_, kind, *_) in described]
+        self._ways = [(index, way) for index, way in enumerate(ways) if way is not None]
+
+    def fits(self, engine: Engine, values: Mapping[str, Any]) -> bool:
+        """Tell whether this was learned for such a database and such values."""
+        return self._dialect is engine.dialect and self._names == values.keys()
+
+    def parameters(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the values as the driver takes them."""
+        return [
+            constant if name is None else values[name] if way is None else way(values[name])
+            for name, way, constant in self._parameters
+        ]
+
+    def fetch(self, connection: PoolProxiedConnection, parameters: Sequence[Any]) -> Rows:
+        """Run it in a greenlet, and give the connection back."""
+        try:
+            rows = self.driver.fetch(connection, self.sql, parameters, reads=self._reads)
+        except BaseException as error:
+            if self.driver.is_as_before(connection, error):
+                connection.close()
+            else:
+                # Nobody gets a connection of which we know less than SQLAlchemy would.
+                connection.invalidate()
+            raise
+        connection.close()
+        if not self._ways:
+            return rows
+        made = [list(row) for row in rows]
+        for index, way in self._ways:
+            for row in made:
+                row[index] = way(row[index])
+        return made
+
+    def _parameter(self, bind: Any, constant: Any) -> tuple[str | None, Callable[[Any], Any] | None, Any]:
+        way = self._type(bind).bind_processor(self._dialect)
+        if bind.key in self._names:
+            return bind.key, way, None
+        return None, None, constant if way is None else way(constant)
+
+    def _type(self, expression: Any) -> Any:
+        return expression.type.dialect_impl(self._dialect)
+
+
+_STATEMENT_CACHES = ("statement_cache_size", "prepared_statement_cache_size")
+
+_shortcuts: WeakKeyDictionary[Statement, _Shortcut] = WeakKeyDictionary()
