@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, Update, bindparam, delete, func, insert, select, update
 
 from fastapi_users_sqlmodel.sessions._tokens import Keys, RefreshToken, new_secret, successors
 from fastapi_users_sqlmodel.tables._accounts import AccountTables
@@ -145,15 +146,8 @@ def rotate(
 
     Whoever comes with one that was used before ends the session (RFC 9700, 4.14.2): one of the two is a thief.
     """
-    table, users, now = tables.sessions, tables.users, datetime.now(UTC)
-    # The session alone is locked: whoever changes an account locks the user first, and its sessions then.
-    statement = (
-        select(table)
-        .join(users, users.c.id == table.c.user_id)
-        .where(table.c.id == token.session_id, table.c.idle_expires_at > now, users.c.is_active)
-        .with_for_update(of=table)
-    )
-    row = connection.execute(statement).one_or_none()
+    live = {"session_id": token.session_id, "now": datetime.now(UTC)}
+    row = connection.execute(_locked(tables), live).one_or_none()
     if row is None or row.transport != SessionTransport.BEARER:
         return _DEAD
     if _is_present(row, keys, token):
@@ -163,6 +157,20 @@ def rotate(
         return Refreshed(row.user_id, child, row.expires_at) if child is not None else _DEAD
     end(connection, tables, token.session_id, row.user_id)
     return Refreshed(row.user_id, is_replay=True)
+
+
+# What is refreshed often is made once, as SQLAlchemy knows it again at a glance.
+@lru_cache(maxsize=32)
+def _locked(tables: AccountTables) -> Select[Any]:
+    table, users = tables.sessions, tables.users
+    lives = (table.c.id == bindparam("session_id"), table.c.idle_expires_at > bindparam("now"), users.c.is_active)
+    # The session alone is locked: whoever changes an account locks the user first, and its sessions then.
+    return select(table).join(users, users.c.id == table.c.user_id).where(*lives).with_for_update(of=table)
+
+
+@lru_cache(maxsize=32)
+def _rotation(tables: AccountTables) -> Update:
+    return update(tables.sessions).where(tables.sessions.c.id == bindparam("session_id"))
 
 
 def _is_present(row: Row[Any], keys: Keys, token: RefreshToken) -> bool:
@@ -179,19 +187,16 @@ def _next(  # noqa: PLR0913, PLR0917  # A session, its token, and how long both 
 ) -> RefreshToken:
     now, nonce = datetime.now(UTC), secrets.token_bytes(32)
     child = successors(keys, token, nonce)[0]
-    connection.execute(
-        update(tables.sessions)
-        .where(tables.sessions.c.id == token.session_id)
-        .values(
-            secret_hash=keys.digests("refresh", child.secret)[0].hex(),
-            previous_hash=row.secret_hash,
-            nonce=nonce.hex(),
-            generation=child.generation,
-            rotated_at=now,
-            last_seen_at=now,
-            idle_expires_at=min(now + lifetimes.idle, row.expires_at),
-        )
-    )
+    rotated = {
+        "secret_hash": keys.digests("refresh", child.secret)[0].hex(),
+        "previous_hash": row.secret_hash,
+        "nonce": nonce.hex(),
+        "generation": child.generation,
+        "rotated_at": now,
+        "last_seen_at": now,
+        "idle_expires_at": min(now + lifetimes.idle, row.expires_at),
+    }
+    connection.execute(_rotation(tables), {**rotated, "session_id": token.session_id})
     return child
 
 
