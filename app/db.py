@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
+from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
@@ -19,7 +20,7 @@ from starlette.requests import HTTPConnection
 import app.models  # noqa: F401  # Who can open a session has every table registered.
 from app.core.settings import Settings, settings
 from fastapi_users_sqlmodel.engines import prepare_sqlite, sync_url
-from fastapi_users_sqlmodel.reading import BriefSession, ReadOnlySession, ReadSession, reading
+from fastapi_users_sqlmodel.reading import BriefSession, ReadOnlySession, ReadSession, reading, without_greenlets
 
 ALEMBIC_INI = Path(__file__).parent.parent / "alembic.ini"
 
@@ -48,13 +49,7 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
         # One connection, used by one session at a time: that is one shared database.
         options: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     elif settings.embedded:
-        # `prepare_sqlite` sees to what has begun; a rollback of nothing would be another thread's, after every read.
-        options = {
-            "pool_size": 15,
-            "max_overflow": 0,
-            "pool_timeout": SECONDS_TO_WAIT,
-            "pool_reset_on_return": None,
-        }
+        options = {"pool_size": 15, "max_overflow": 0, "pool_timeout": SECONDS_TO_WAIT}
     else:
         options = {
             "pool_size": 15,
@@ -66,9 +61,13 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
                 "async_creator_fn": _connect,
             },
         }
+    if settings.embedded:
+        # `prepare_sqlite` sees to what has begun; a rollback of nothing would be another thread's, after every read.
+        options["pool_reset_on_return"] = None
     # What a statement carries, such as the hash of a password, reaches no log.
     engine = create_async_engine(url, hide_parameters=True, **options)
     prepare_sqlite(engine)
+    without_greenlets(engine)
     if settings.embedded:
         event.listen(engine.sync_engine, "connect", _cache_less)
     else:
@@ -115,7 +114,10 @@ def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
 
 
 def _ping_what_was_idle(engine: AsyncEngine) -> None:
-    """Ping a connection before use only if it has been idle for a while: a ping is a round trip on every request."""
+    """Ping a connection before use only if it has been idle for a while: a ping is a round trip on every request.
+
+    `fetch` reads without a greenlet, and so without this: it tries again by itself.
+    """
     dialect = engine.sync_engine.dialect
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -124,7 +126,8 @@ def _ping_what_was_idle(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "checkout")
     def ping(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if time.monotonic() - record.info.get("idle_since", time.monotonic()) < IDLE_SECONDS_BEFORE_PING:
+        idle = time.monotonic() - record.info.get("idle_since", time.monotonic())
+        if idle < IDLE_SECONDS_BEFORE_PING or not in_greenlet():
             return
         try:
             alive = dialect.do_ping(connection)

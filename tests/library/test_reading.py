@@ -42,7 +42,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _fetch, fetch
+from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _fetch, fetch, without_greenlets
 from fastapi_users_sqlmodel.testing import count_statements
 from tests.conftest import CreateDatabase
 
@@ -87,15 +87,24 @@ class Thing(Base):
     __table__ = Table("thing", Base.metadata, Column("id", Integer, primary_key=True), Column("name", String(20)))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+WITHOUT_GREENLET = " without a greenlet"
+SQLITE = ["sqlite", "sqlite" + WITHOUT_GREENLET]
+POSTGRESQL = ["postgresql", "postgresql" + WITHOUT_GREENLET]
+
+
+@pytest.fixture(params=[*SQLITE, *POSTGRESQL])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    if request.param == "sqlite":
+    options: dict[str, Any] = {}
+    if request.param in SQLITE:
         url = f"sqlite:///{tmp_path}/test.db"
+        options = {"pool_reset_on_return": None}
     else:
         create: CreateDatabase = request.getfixturevalue("create_database")
         url = create()
-    engine = create_async_engine(async_url(url), pool_size=2, max_overflow=0, pool_timeout=5)
+    engine = create_async_engine(async_url(url), pool_size=2, max_overflow=0, pool_timeout=5, **options)
     prepare_sqlite(engine)
+    if request.param.endswith(WITHOUT_GREENLET):
+        without_greenlets(engine)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(things), [ROW, NOTHING])
@@ -212,7 +221,7 @@ class TestShortcut:
         assert any("SELECT thing.name" in message for message in caplog.messages)
 
     # On SQLite a query that nobody waits for goes on in its thread to its end.
-    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
     async def test_cancelled(self, engine: AsyncEngine, readers: Any) -> None:
         """Whoever is cancelled in the middle leaves no connection behind of which nobody knows the state."""
         numbers = select(bindparam("first", type_=Integer).label("i")).cte(recursive=True)
@@ -229,7 +238,7 @@ class TestShortcut:
                 assert idle(engine)
             assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
 
-    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
     async def test_takes_no_longer_than_it_may(self, engine: AsyncEngine, request: pytest.FixtureRequest) -> None:
         """What the server has stopped is not tried again."""
         limited = create_async_engine(
@@ -244,7 +253,7 @@ class TestShortcut:
             await fetch(session, sleep, {"seconds": 0.0})
         await limited.dispose()
 
-    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
     async def test_of_a_connection_that_is_gone(self, engine: AsyncEngine, readers: Any) -> None:
         """A read is tried again. What changes something is not: nobody knows what has become of it."""
         others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -352,7 +361,7 @@ class TestSQLite:
             assert await connection.scalar(text("PRAGMA busy_timeout")) == 5000
         await engine_in_journal_mode.dispose()
 
-    @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("engine", SQLITE, indirect=True)
     async def test_goes_on_elsewhere(self, readers: Any) -> None:
         """What takes long is done by a thread; a short read afterwards is not."""
         numbers = select(bindparam("first", type_=Integer).label("i")).cte(recursive=True)
@@ -365,7 +374,7 @@ class TestSQLite:
             assert (await counting)[0][0] == 3_000_000
             assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
 
-    @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("engine", SQLITE, indirect=True)
     async def test_a_write_waits_elsewhere(self, readers: Any, writers: Any) -> None:
         async with writers() as writer, readers() as session:
             await fetch(session, NEW, {"id": 10})
@@ -400,6 +409,28 @@ class TestReadSession:
             assert idle(engine)
             assert thing is not None
             assert thing.name == "Zoë"
+
+    async def test_waits_for_a_connection(self, engine: AsyncEngine, readers: Any) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+            async with engine.connect(), engine.connect() as last:
+                waiting = asyncio.ensure_future(fetch(session, NAMES))
+                await asyncio.sleep(0.05)
+                assert not waiting.done()
+                await last.close()
+                assert len(await waiting) == 2
+        assert idle(engine)
+
+    async def test_many_at_once(self, engine: AsyncEngine, readers: Any) -> None:
+        """Each has its own rows, and each connection comes back."""
+
+        async def read(number: int) -> bool:
+            async with readers() as session:
+                found = [await fetch(session, ONE, {"id": number % 3}) for _ in range(5)]
+            return all([row[0] for row in rows] == [number % 3] * (number % 3 > 0) for rows in found)
+
+        assert all(await asyncio.gather(*(read(number) for number in range(40))))
+        assert idle(engine)
 
     async def test_refuses_to_flush(self, readers: Any) -> None:
         async with readers() as session:
@@ -484,7 +515,7 @@ class TestOtherSessions:
                 assert session.in_transaction()
                 assert not idle(engine)
 
-    @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
     async def test_another_schema(self, engine: AsyncEngine, readers: Any) -> None:
         """What was learned for one tenant says nothing about another."""
         async with engine.begin() as connection:

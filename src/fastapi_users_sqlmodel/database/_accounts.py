@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.database._transactions import Transactions
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
-from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch_sync
+from fastapi_users_sqlmodel.reading import BriefSession, fetch
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
@@ -45,7 +45,19 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 
     async def get_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
         """Get a user and the session, which lives, in one statement."""
-        return await self.run(self._read_by_session, session_id, now)
+        values = {"session_id": session_id, "now": now}
+        session: Any = self.session
+        # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
+        is_brief = isinstance(session, BriefSession) and not session.sync_session.dispatch.do_orm_execute
+        if is_brief and (columns := plain_columns(self.user_table)) is not None:
+            rows = await fetch(session, _columns_by_session(self.user_table), values)
+            if not rows:
+                return None
+            many = len(columns)
+            user = make_loaded(session.sync_session, self.user_table, tuple(columns), rows[0][:many])
+            if user is not None:
+                return user, LiveSession(*rows[0][many:])
+        return await self.run(self._read_by_session, values)
 
     async def reread(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user as of now, whatever this session has read before."""
@@ -96,18 +108,7 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
             statement = statement.execution_options(populate_existing=True)
         return session.scalars(statement).unique().one_or_none()
 
-    def _read_by_session(self, session: Session, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
-        values = {"session_id": session_id, "now": now}
-        # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
-        is_brief = isinstance(session, SyncBriefSession) and not session.dispatch.do_orm_execute
-        if is_brief and (columns := plain_columns(self.user_table)) is not None:
-            rows = fetch_sync(session, _columns_by_session(self.user_table), values)
-            if not rows:
-                return None
-            many = len(columns)
-            user = make_loaded(session, self.user_table, tuple(columns), rows[0][:many])
-            if user is not None:
-                return user, LiveSession(*rows[0][many:])
+    def _read_by_session(self, session: Session, values: dict[str, Any]) -> tuple[UP, LiveSession] | None:
         row = session.execute(_by_session(self.user_table), values).unique().one_or_none()
         return (row[0], LiveSession(*row[1:])) if row is not None else None
 

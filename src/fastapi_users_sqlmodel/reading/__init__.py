@@ -1,6 +1,6 @@
 """Sessions for what only reads: no transaction, nothing written, and a connection no longer than a statement takes."""
 
-from fastapi_users_sqlmodel.reading._fetch import fetch, fetch_sync
+from fastapi_users_sqlmodel.reading._fetch import fetch, fetch_sync, without_greenlets
 from fastapi_users_sqlmodel.reading._sessions import (
     BriefSession,
     ReadOnlySession,
@@ -19,4 +19,5 @@ __all__ = [
     "fetch_sync",
     "has_connection",
     "reading",
+    "without_greenlets",
 ]

@@ -1,4 +1,4 @@
-"""The drivers that are asked directly, on a connection of SQLAlchemy's pool and in a greenlet."""
+"""The drivers that are asked directly, on a connection of SQLAlchemy's pool."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from sqlalchemy import Dialect
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.util.concurrency import await_only
 
 from fastapi_users_sqlmodel.engines import IN_EVERY_THREAD
 
@@ -24,7 +23,9 @@ class Driver(Protocol):
 
     def __init__(self, dialect: Dialect) -> None: ...
 
-    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+    async def fetch(
+        self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool
+    ) -> Rows:
         """Run a statement by itself, and return its rows."""
 
     def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
@@ -40,11 +41,13 @@ class Asyncpg:
         interface_error: type[Exception] = dbapi.asyncpg.InterfaceError
         self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, interface_error, OSError)
 
-    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+    async def fetch(
+        self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool
+    ) -> Rows:
         """Run a statement by itself, and return its rows."""
         del reads
         driver: Any = connection.driver_connection
-        rows: Rows = await_only(driver.fetch(sql, *parameters))
+        rows: Rows = await driver.fetch(sql, *parameters)
         return rows
 
     def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
@@ -66,7 +69,9 @@ class Aiosqlite:
         # The last one is what aiosqlite says when its connection is closed.
         self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, ValueError)
 
-    def fetch(self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool) -> Rows:
+    async def fetch(
+        self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool
+    ) -> Rows:
         """Run a statement by itself, and return its rows."""
         driver: Any = connection.driver_connection
         if reads and IN_EVERY_THREAD in connection.info:
@@ -76,7 +81,7 @@ class Aiosqlite:
             except self._refusal as error:
                 if not _sqlite_name(error).startswith((*_SQLITE_WAITED, _SQLITE_STOPPED)):
                     raise
-        rows: Rows = await_only(driver.execute_fetchall(sql, parameters))
+        rows: Rows = await driver.execute_fetchall(sql, parameters)
         return rows
 
     def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:

@@ -2,19 +2,41 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select
+from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select, event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.util.concurrency import await_only, greenlet_spawn, in_greenlet
 
 from fastapi_users_sqlmodel.reading._drivers import DRIVERS, Rows, has_waited, is_refused
 from fastapi_users_sqlmodel.reading._sessions import ReadOnlySession, SyncBriefSession, has_connection, no_transactions
 
 type Statement = Select[Any] | Insert
+
+
+def without_greenlets(engine: AsyncEngine) -> None:
+    """Let `fetch` take an idle connection out of the pool, and give it back, without a greenlet for it.
+
+    That is a third of what a short read costs. Whatever listens to the pool must not ask the database then, unless
+    `sqlalchemy.util.concurrency.in_greenlet` says that it may; so there is no `pool_pre_ping`, and on SQLite
+    `pool_reset_on_return=None`, which leaves the reset to `prepare_sqlite`. `fetch` tries a read again where the server
+    has gone away meanwhile. The pool is a queue, as it is by default.
+    """
+    engine.sync_engine.update_execution_options(**{_WITHOUT_GREENLETS: True})
+    event.listen(engine.sync_engine, "do_connect", _connect_in_greenlet)
+
+
+def _connect_in_greenlet(*_arguments: object) -> None:
+    if not in_greenlet():
+        raise _NotHereError
+
+
+class _NotHereError(Exception):
+    """The idle connection was a broken one, and to connect again would wait."""
 
 
 async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
@@ -28,19 +50,36 @@ async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str
     directly: what that buys is measured in docs/performance.md. If it fails, or somebody listens to what is executed,
     SQLAlchemy does it, and says what is wrong.
     """
-    return await session.run_sync(fetch_sync, statement, values)
+    given = values or {}
+    engine = _engine_of_its_own(session.sync_session, statement)
+    shortcut = _learned(engine, statement, given) if engine is not None and _has_idle_connection(engine) else None
+    if engine is None or shortcut is None or not shortcut.reads:
+        return await session.run_sync(fetch_sync, statement, values)
+    parameters = shortcut.parameters(given)
+    try:
+        connection = engine.raw_connection()
+    except _NotHereError:
+        return await session.run_sync(fetch_sync, statement, values)
+    try:
+        rows = await shortcut.ask(connection, parameters)
+    except shortcut.driver.failures as error:
+        # To close what is broken may wait.
+        await greenlet_spawn(shortcut.give_back_after, error, connection)
+        shortcut.raise_what_is_final(error)
+        return await greenlet_spawn(_execute, engine, statement, given)
+    except BaseException:
+        await greenlet_spawn(connection.invalidate)
+        raise
+    connection.close()
+    return shortcut.made(rows)
 
 
 def fetch_sync(session: Session, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
     """Do it with a sync session, or with the one behind an async session."""
-    engine, reads = session.bind, isinstance(statement, Select)
-    by_itself = isinstance(session, ReadOnlySession) or (
-        isinstance(session, SyncBriefSession) and reads and not _is_pooled_elsewhere(session.bind)
-    )
-    if not by_itself or has_connection(session) or not isinstance(engine, Engine) or _is_translated(engine):
+    given = values or {}
+    if (engine := _engine_of_its_own(session, statement)) is None:
         return session.connection().execute(statement, values).all()
-    shortcut, given = _shortcuts.get(statement), values or {}
-    if shortcut is None or not shortcut.fits(engine, given) or _is_watched(engine):
+    if (shortcut := _learned(engine, statement, given)) is None:
         return _execute(engine, statement, given)
     parameters = shortcut.parameters(given)
     try:
@@ -48,13 +87,36 @@ def fetch_sync(session: Session, statement: Statement, values: Mapping[str, Any]
     except shortcut.dbapi_error:
         return _execute(engine, statement, given)
     try:
-        return shortcut.fetch(connection, parameters)
+        rows = await_only(shortcut.ask(connection, parameters))
     except shortcut.driver.failures as error:
-        if has_waited(error) or not (reads or is_refused(error)):
-            # It has taken as long as it may; or nobody knows whether something was changed.
-            raise OperationalError(shortcut.sql, None, error, hide_parameters=True) from error
-        # The second time on another connection, if the first one was broken.
+        shortcut.give_back_after(error, connection)
+        shortcut.raise_what_is_final(error)
         return _execute(engine, statement, given)
+    except BaseException:
+        connection.invalidate()
+        raise
+    connection.close()
+    return shortcut.made(rows)
+
+
+def _engine_of_its_own(session: Session, statement: Statement) -> Engine | None:
+    """Return the engine where a statement is by itself; None if it belongs to what the session does."""
+    engine = session.bind
+    if not isinstance(session, SyncBriefSession) or not isinstance(engine, Engine) or has_connection(session):
+        return None
+    if not isinstance(session, ReadOnlySession) and (not isinstance(statement, Select) or _is_pooled_elsewhere(engine)):
+        return None
+    # What was learned would name the schema of another tenant.
+    return None if "schema_translate_map" in engine.get_execution_options() else engine
+
+
+def _has_idle_connection(engine: Engine) -> bool:
+    return _WITHOUT_GREENLETS in engine.get_execution_options() and cast("QueuePool", engine.pool).checkedin() > 0
+
+
+def _learned(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> "_Shortcut | None":
+    shortcut = _shortcuts.get(statement)
+    return shortcut if shortcut is not None and shortcut.fits(engine, values) and not _is_watched(engine) else None
 
 
 def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> Rows:
@@ -77,11 +139,6 @@ def _is_pooled_elsewhere(engine: Any) -> bool:
     return isinstance(engine, Engine) and any(name in engine.url.query for name in _STATEMENT_CACHES)
 
 
-def _is_translated(engine: Engine) -> bool:
-    # What was learned would name the schema of another tenant.
-    return "schema_translate_map" in engine.get_execution_options()
-
-
 def _is_watched(engine: Engine) -> bool:
     # Each look at the listeners is felt in a short read; who listens to more than this listens to this as well.
     return bool(engine.dispatch.before_cursor_execute) or engine.logger.isEnabledFor(logging.INFO)
@@ -93,7 +150,7 @@ class _Shortcut:
     def __init__(self, result: CursorResult[Any], compiled: Any, names: frozenset[str]) -> None:
         self._dialect: Dialect = result.dialect
         self._names = names
-        self._reads = isinstance(compiled.statement, Select)
+        self.reads = isinstance(compiled.statement, Select)
         self.sql: str = result.context.statement
         self.driver = DRIVERS[self._dialect.driver](self._dialect)
         self.dbapi_error: type[Exception] = self._dialect.loaded_dbapi.Error
@@ -117,18 +174,29 @@ class _Shortcut:
             for name, way, constant in self._parameters
         ]
 
-    def fetch(self, connection: PoolProxiedConnection, parameters: Sequence[Any]) -> Rows:
-        """Run it in a greenlet, and give the connection back."""
-        try:
-            rows = self.driver.fetch(connection, self.sql, parameters, reads=self._reads)
-        except BaseException as error:
-            if self.driver.is_as_before(connection, error):
-                connection.close()
-            else:
-                # Nobody gets a connection of which we know less than SQLAlchemy would.
-                connection.invalidate()
-            raise
-        connection.close()
+    async def ask(self, connection: PoolProxiedConnection, parameters: Sequence[Any]) -> Rows:
+        """Run it."""
+        return await self.driver.fetch(connection, self.sql, parameters, reads=self.reads)
+
+    def give_back_after(self, error: Exception, connection: PoolProxiedConnection) -> None:
+        """Give a connection back on which it has failed, in a greenlet."""
+        if self.driver.is_as_before(connection, error):
+            connection.close()
+        else:
+            # Nobody gets a connection of which we know less than SQLAlchemy would.
+            connection.invalidate()
+
+    def raise_what_is_final(self, error: Exception) -> None:
+        """Return if SQLAlchemy may run it again, on another connection if the first one was broken.
+
+        Raises:
+            OperationalError: It has taken as long as it may; or nobody knows whether something was changed.
+        """
+        if has_waited(error) or not (self.reads or is_refused(error)):
+            raise OperationalError(self.sql, None, error, hide_parameters=True) from error
+
+    def made(self, rows: Rows) -> Rows:
+        """Return the values as SQLAlchemy's types make them of the driver's."""
         if not self._ways:
             return rows
         made = [list(row) for row in rows]
@@ -147,6 +215,7 @@ class _Shortcut:
         return expression.type.dialect_impl(self._dialect)
 
 
+_WITHOUT_GREENLETS = "fastapi_users_sqlmodel_without_greenlets"
 _STATEMENT_CACHES = ("statement_cache_size", "prepared_statement_cache_size")
 
 _shortcuts: WeakKeyDictionary[Statement, _Shortcut] = WeakKeyDictionary()
