@@ -24,6 +24,7 @@ PROGRAMS = {
     "service": (str(ROOT / "main.py"),),
     "service without hashing": ("-m", "bench.contenders.service_without_hashing"),
     "limit": ("-m", "bench.contenders.limit"),
+    "limit of reads": ("-m", "bench.contenders.limit_sqlite"),
     "naive": ("-m", "bench.contenders.naive"),
 }
 WITHOUT = "service without "

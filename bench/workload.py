@@ -126,17 +126,23 @@ class Question:
     pages: int = 1
     seconds: int | None = None
     has_naive: bool = True
+    # Whether the limit of what reads on SQLite knows it.
+    has_limit_of_reads: bool = False
+
+    def is_known_to(self, contender: str) -> bool:
+        """Tell whether a contender has this route."""
+        return {"naive": self.has_naive, "limit of reads": self.has_limit_of_reads}.get(contender, True)
 
 
 REFRESH = Question("`POST /auth/jwt/refresh`", None, has_naive=False)
 QUESTIONS = (
-    Question("`GET /users/me`", me, 0.50, 4),
-    Question("`GET /user-groups/{id}/users?limit=100`", group, 0.50, 6),
+    Question("`GET /users/me`", me, 0.50, 4, has_limit_of_reads=True),
+    Question("`GET /user-groups/{id}/users?limit=100`", group, 0.50, 6, has_limit_of_reads=True),
     # Of the naive one's answers, only a few come in a second.
-    Question("the same, 1,000 users in pages of 100", walk, 0.50, 20, pages=PAGES, seconds=5),
+    Question("the same, 1,000 users in pages of 100", walk, 0.50, 20, pages=PAGES, seconds=5, has_limit_of_reads=True),
     Question("`GET /items?limit=50`", items, 0.50, 4),
     Question("`POST /items`", new_item, 0.50, 2),
-    Question("`GET /posts/{id}`", post, 0.45, 4),
+    Question("`GET /posts/{id}`", post, 0.45, 4, has_limit_of_reads=True),
     Question("`POST /auth/jwt/login`", login),
     REFRESH,
 )

@@ -12,7 +12,7 @@ from fastapi_users import authentication
 from app.api.prefixed import PrefixedRouter
 from fastapi_users_sqlmodel.authentication import Authenticator
 from fastapi_users_sqlmodel.database import _accounts
-from fastapi_users_sqlmodel.reading import _drivers
+from fastapi_users_sqlmodel.reading import _drivers, _fetch
 from fastapi_users_sqlmodel.sessions import _tokens
 
 
@@ -31,6 +31,12 @@ def without_reads_at_once() -> None:
     """Let a thread of the connection do each read on SQLite."""
     drivers: Any = _drivers
     drivers.IN_EVERY_THREAD = None
+
+
+def without_idle_connections() -> None:
+    """Take every connection in a greenlet."""
+    fetch: Any = _fetch
+    fetch._has_idle_connection = lambda _engine: False  # noqa: SLF001  # Here, too, it is about what is inside
 
 
 def without_plain_objects() -> None:
@@ -57,6 +63,7 @@ if __name__ == "__main__":
         "kept tokens": without_kept_tokens,
         "shortcuts": without_shortcuts,
         "reads at once": without_reads_at_once,
+        "idle connections": without_idle_connections,
         "plain objects": without_plain_objects,
         "prefixes": without_prefixes,
         "authenticator": without_authenticator,

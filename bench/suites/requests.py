@@ -17,7 +17,8 @@ SIZE = 10_000
 CHAINS = 32
 # The whole walk of one person is among them.
 COMPARED = 10
-OPPONENTS = {"postgresql": "limit", "sqlite": "naive"}
+# Whom the service is compared with; the second one of SQLite is there for information.
+OPPONENTS = {"postgresql": ("limit",), "sqlite": ("naive", "limit of reads")}
 
 
 def run(made: list[Databases], generator: Generator, pace: Pace, console: Console) -> Section:
@@ -29,26 +30,25 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
         f"{pace.rounds} rounds of {pace.seconds} s in turns. Answers a second are medians, and the ratio is the median "
         "of the rounds' ratios; CPU is the server process's time for one answer, in milliseconds. On PostgreSQL the "
         "ratio is the service's share of what the hand-written `limit` does, on SQLite how many times as much as the "
-        "seed's pattern, `naive`, it does.",
+        "seed's pattern, `naive`, it does, and, for information, its share of what a hand-written limit of reads does.",
         ("database", "request", "service/s", "against", "/s", "ratio", "required", "CPU ms", "of the other"),
     )
     for databases in made:
-        database, opponent = databases.of_size(SIZE), OPPONENTS[databases.kind]
+        database, contenders = databases.of_size(SIZE), ("service", *OPPONENTS[databases.kind])
         with ExitStack() as stack:
-            servers = [stack.enter_context(serving(name, database_url=database.url)) for name in ("service", opponent)]
-            if opponent == "limit":
-                _require_same_answers(database, servers)
+            servers = {name: stack.enter_context(serving(name, database_url=database.url)) for name in contenders}
+            _require_same_answers(database, servers)
             tokens = batched(database.world.refresh_tokens, CHAINS, strict=False)
 
             def chains(tokens: Iterator[tuple[str, ...]] = tokens) -> Load:
                 return Refreshes(next(tokens))
 
             for question in QUESTIONS:
-                asked_of = servers if question.has_naive or opponent == "limit" else servers[:1]
                 if question is REFRESH and not generator.refreshes:
                     continue
+                asked_of = [server for name, server in servers.items() if question.is_known_to(name)]
                 with console.status(f"{database.kind}: {question.name}"):
-                    contenders = [
+                    driven = [
                         Driven(
                             server,
                             chains if question is REFRESH else prepared(question, Asked(database.world, server)),
@@ -56,9 +56,12 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
                         )
                         for server in asked_of
                     ]
-                    measured = take_turns(generator, contenders, pace, seconds=question.seconds)
-                _add(section, database.kind, question, opponent, measured)
-                console.print(" ".join(section.rows[-1]), highlight=False)
+                    measured = take_turns(generator, driven, pace, seconds=question.seconds)
+                mine, *others = measured
+                names = [server.name for server in asked_of[1:]]
+                for opponent in zip(names, others, strict=True) if others else [None]:
+                    _add(section, database.kind, question, mine, opponent)
+                    console.print(" ".join(section.rows[-1]), highlight=False)
     return section
 
 
@@ -69,37 +72,41 @@ def prepared(question: Question, asked: Asked) -> Callable[[], Load]:
     return lambda: requests
 
 
-def _require_same_answers(database: Database, servers: list[Server]) -> None:
-    """Compare what the two answer, byte by byte; of what is created, the number and the time are another's.
+def _require_same_answers(database: Database, servers: dict[str, Server]) -> None:
+    """Compare what service and limit answer, byte by byte; of what is created, the number and the time are another's.
 
     Raises:
         SystemExit: They differ, and a comparison of their speed would mean nothing.
     """
+    by_hand = next(name for name in servers if name.startswith("limit"))
+    compared = [servers["service"], servers[by_hand]]
     for question in QUESTIONS:
-        if question.requests is None:
+        if question.requests is None or not question.is_known_to(by_hand):
             continue
-        loads = [question.requests(Asked(database.world, server))[:COMPARED] for server in servers]
+        loads = [question.requests(Asked(database.world, server))[:COMPARED] for server in compared]
         for requests in zip(*loads, strict=True):
-            first, second = (ask(server, request) for server, request in zip(servers, requests, strict=True))
+            first, second = (ask(server, request) for server, request in zip(compared, requests, strict=True))
             same = first.headers.get("link") == second.headers.get("link") and first.status_code == second.status_code
             if requests[0].method == "GET":
                 same = same and first.content == second.content
             else:
                 same = same and list(first.json()) == list(second.json())
             if not same:
-                raise SystemExit(f"{requests[0].path}: {servers[0].name} and {servers[1].name} answer differently.")
+                raise SystemExit(f"{requests[0].path}: service and {by_hand} answer differently.")
 
 
-def _add(section: Section, kind: str, question: Question, opponent: str, measured: list[Measured]) -> None:
-    mine, theirs = measured[0], measured[1] if len(measured) > 1 else None
-    required = question.of_limit if opponent == "limit" else question.times_naive
+def _add(
+    section: Section, kind: str, question: Question, mine: Measured, opponent: tuple[str, Measured] | None
+) -> None:
+    name, theirs = opponent or (None, None)
+    required = {"limit": question.of_limit, "naive": question.times_naive}.get(name or "")
     ratio = mine.throughput_against(theirs) if theirs is not None else None
     section.rows.append(
         (
             "PostgreSQL" if kind == "postgresql" else "SQLite",
             question.name,
             f"{mine.per_second:,.0f}",
-            opponent if theirs is not None else "-",
+            name or "-",
             f"{theirs.per_second:,.1f}" if theirs is not None else "-",
             f"{ratio:.2f}" if ratio is not None else "-",
             f"≥ {required:g}" if required is not None else "-",
@@ -113,7 +120,7 @@ def _add(section: Section, kind: str, question: Question, opponent: str, measure
             "request": question.name.strip("`"),
             "service_per_second": mine.per_second,
             "service_cpu_ms": mine.cpu_ms,
-            "against": opponent if theirs is not None else None,
+            "against": name,
             "against_per_second": theirs.per_second if theirs is not None else None,
             "against_cpu_ms": theirs.cpu_ms if theirs is not None else None,
             "ratio": ratio,
@@ -121,4 +128,4 @@ def _add(section: Section, kind: str, question: Question, opponent: str, measure
         }
     )
     if ratio is not None and required is not None and ratio < required:
-        section.missed.append(f"{kind}: {question.name} reaches {ratio:.2f} of {opponent}, and not {required:g}.")
+        section.missed.append(f"{kind}: {question.name} reaches {ratio:.2f} of {name}, and not {required:g}.")

@@ -16,6 +16,7 @@ from bench.workload import Asked, Question, group, me, post
 TRICKS = {
     "shortcuts": "statements on the driver's connection, `reading`",
     "reads at once": "reads on SQLite in the event loop's thread, `reading/_drivers.py`",
+    "idle connections": "connections taken out of the pool without a greenlet, `reading/_fetch.py`",
     "kept tokens": "verified access tokens are kept, `sessions/_tokens.py`",
     "plain objects": "the user without the ORM's loading, `database/_objects.py`",
     "authenticator": "one manager for all backends, `authentication`",

@@ -211,6 +211,30 @@ class TestShortcut:
                 await fetch(session, NAMES)
         assert len(statements) == 2
 
+    async def test_is_not_taken_where_somebody_rewrites(self, engine: AsyncEngine, readers: Any) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+
+            @event.listens_for(engine.sync_engine, "before_execute", retval=True)
+            def only_named(
+                _connection: Any, statement: Any, multiparams: Any, params: Any, _options: Any
+            ) -> tuple[Any, ...]:
+                return statement.where(things.c.name.is_not(None)), multiparams, params
+
+            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë"]
+
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+    async def test_is_not_taken_behind_a_pooler(self, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There, the next round trip may meet another server."""
+        pooled = create_async_engine(engine.url.update_query_dict({"prepared_statement_cache_size": "0"}))
+        executed = Mock(wraps=_fetch._execute)  # noqa: SLF001  # Which way it takes is the question
+        monkeypatch.setattr(_fetch, "_execute", executed)
+        async with ReadSession(reading.reading(pooled)) as session:
+            for _ in range(3):
+                assert len(await fetch(session, NAMES)) == 2
+        await pooled.dispose()
+        assert executed.call_count == 3
+
     async def test_is_not_taken_where_statements_are_logged(
         self, readers: Any, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -94,7 +94,8 @@ class Authenticator(authentication.Authenticator[UP, ID], Generic[UP, ID]):
     """FastAPI Users' authenticator, with a shorter way to a session.
 
     FastAPI goes through what a dependency depends on wherever it stands, known or not: here a manager is asked for
-    once, and not once more for each backend's strategy. What that buys is measured in docs/performance.md.
+    once, and not once more for each backend's strategy. What that buys is measured in docs/performance.md. An
+    override of a `SessionBackend`'s `get_strategy` reaches the routes, and not this.
     """
 
     def _get_dependency_signature(self, get_enabled_backends: Any = None) -> Signature:

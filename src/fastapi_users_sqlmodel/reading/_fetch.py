@@ -21,8 +21,8 @@ type Statement = Select[Any] | Insert
 def without_greenlets(engine: AsyncEngine) -> None:
     """Let `fetch` take an idle connection out of the pool, and give it back, without a greenlet for it.
 
-    That is a third of what a short read costs. Whatever listens to the pool must not ask the database then, unless
-    `sqlalchemy.util.concurrency.in_greenlet` says that it may; so there is no `pool_pre_ping`, and on SQLite
+    What that buys is measured in docs/performance.md. Whatever listens to the pool must not ask the database then,
+    unless `sqlalchemy.util.concurrency.in_greenlet` says that it may; so there is no `pool_pre_ping`, and on SQLite
     `pool_reset_on_return=None`, which leaves the reset to `prepare_sqlite`. `fetch` tries a read again where the server
     has gone away meanwhile. The pool is a queue, as it is by default.
     """
@@ -140,8 +140,9 @@ def _is_pooled_elsewhere(engine: Any) -> bool:
 
 
 def _is_watched(engine: Engine) -> bool:
-    # Each look at the listeners is felt in a short read; who listens to more than this listens to this as well.
-    return bool(engine.dispatch.before_cursor_execute) or engine.logger.isEnabledFor(logging.INFO)
+    # Each look at the listeners is felt in a short read. These may change what is executed, the others only see it.
+    heard = engine.dispatch
+    return bool(heard.before_cursor_execute or heard.before_execute) or engine.logger.isEnabledFor(logging.INFO)
 
 
 class _Shortcut:
