@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlmodel.sql.sqltypes import UTCDateTime
 
@@ -40,6 +40,8 @@ class User(SQLAlchemyBaseUserTableUUID, Base):
         CheckConstraint("username = lower(username)", name="username_is_lower_case"),
         # The members of a group, in the order in which they are listed.
         Index(None, "group_id", "id"),
+        # All superusers, who are few, are locked before one of them loses rights.
+        Index(None, "is_superuser", postgresql_where=text("is_superuser"), sqlite_where=text("is_superuser = 1")),
     )
 
 

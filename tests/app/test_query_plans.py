@@ -84,6 +84,13 @@ ASKS = {
     "items": Ask("reader", "GET /items?limit=20", WHO_ASKS | {"ix_item_user_id_item_id"}),
     "all items": Ask("superuser", "GET /items", WHO_ASKS | {"pk_item"}),
     "users": Ask("superuser", "GET /users", WHO_ASKS),
+    "changing a user as a superuser": Ask(
+        "superuser",
+        "PATCH /users/{reader}",
+        WHO_ASKS | {"ix_user_is_superuser"},
+        frozenset({"user"}),
+        json={"name": "Reader"},
+    ),
     "own events": Ask("reader", "GET /users/me/audit-events?limit=20", WHO_ASKS | OWN_EVENTS),
     "all events": Ask("superuser", "GET /audit-events?limit=20", WHO_ASKS | {"pk_user_audit_event"}),
     "events of a user": Ask("superuser", "GET /audit-events?user_id={reader}&limit=20", WHO_ASKS | OWN_EVENTS),
