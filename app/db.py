@@ -64,6 +64,8 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
     if settings.embedded:
         # `prepare_sqlite` sees to what has begun; a rollback of nothing would be another thread's, after every read.
         options["pool_reset_on_return"] = None
+        # One after the other reads by the same connection: the others hold no memory for that.
+        options["pool_use_lifo"] = True
     # What a statement carries, such as the hash of a password, reaches no log.
     engine = create_async_engine(url, hide_parameters=True, **options)
     prepare_sqlite(engine)
@@ -77,9 +79,9 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
 
 
 def _cache_less(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # 0.5 MiB of pages, and not 2, for each connection of the pool: the system has them in its memory as well.
+    # 0.25 MiB of pages, and not 2, for each connection of the pool: the system has them in its memory as well.
     cursor = connection.cursor()
-    cursor.execute("PRAGMA cache_size = -512")
+    cursor.execute("PRAGMA cache_size = -256")
     cursor.close()
 
 
