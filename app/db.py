@@ -62,12 +62,11 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
             },
         }
     if settings.embedded:
-        # `prepare_sqlite` sees to what has begun; a rollback of nothing would be another thread's, after every read.
+        # `without_greenlets` sees to what has begun; a rollback of nothing would be another thread's, after every read.
         options["pool_reset_on_return"] = None
-        # One after the other reads by the same connection: the others hold no memory for that.
-        options["pool_use_lifo"] = True
     # What a statement carries, such as the hash of a password, reaches no log.
-    engine = create_async_engine(url, hide_parameters=True, **options)
+    # The connection used last comes first: the others hold no memory for reads on SQLite.
+    engine = create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
     prepare_sqlite(engine)
     without_greenlets(engine)
     if settings.embedded:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -65,13 +65,14 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
     in WAL mode with `synchronous=NORMAL`: readers are never blocked, and a power cut loses no consistency, at worst the
     last commits. Connections in AUTOCOMMIT take no lock. What `hide_parameters` keeps out of the log stays out of it.
 
-    An AsyncEngine's connections may be used outside aiosqlite's threads, by one at a time (`check_same_thread=False`):
-    `reading.fetch` reads in the event loop's own.
+    With aiosqlite and a pool that is a queue, `reading.fetch` reads in the event loop's own thread, if SQLAlchemy opens
+    the connections to every thread (to a file, it does). What one has set there as progress handler is lost then.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if sync_engine.dialect.name == "sqlite":
-        if sync_engine.dialect.driver == "aiosqlite" and sqlite3.threadsafety == _SERIALIZED:
-            event.listen(sync_engine, "do_connect", _open_to_every_thread)
+        # A connection out of another pool may be somebody else's at the same time.
+        if isinstance(sync_engine.pool, QueuePool) and sqlite3.threadsafety == _SERIALIZED:
+            event.listen(sync_engine, "do_connect", _note_threads)
         event.listen(sync_engine, "connect", _on_connect)
         event.listen(sync_engine, "begin", _on_begin)
         event.listen(sync_engine, "reset", _on_reset)
@@ -80,10 +81,10 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
             logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
-def _open_to_every_thread(
+def _note_threads(
     _dialect: Dialect, record: ConnectionPoolEntry | None, _arguments: list[Any], options: dict[str, Any]
 ) -> None:
-    if record is not None and not options.setdefault("check_same_thread", False):
+    if record is not None and options.get("check_same_thread") is False:
         record.info[IN_EVERY_THREAD] = True
 
 
@@ -122,10 +123,9 @@ def _on_begin(connection: Connection) -> None:
 
 
 def _on_reset(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
-    # A COMMIT that fails leaves its transaction open, and with it the write lock; SQLAlchemy takes it for ended. An
-    # engine with `pool_reset_on_return=None` leaves it all to this, and where nothing has begun no thread is asked.
+    # A COMMIT that fails leaves its transaction open, and with it the write lock; SQLAlchemy takes it for ended.
     driver_connection: Any = getattr(connection, "driver_connection", connection)
-    if state.asyncio_safe and driver_connection.in_transaction:
+    if state.transaction_was_reset and state.asyncio_safe and driver_connection.in_transaction:
         connection.rollback()
 
 

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.util.concurrency import greenlet_spawn
 
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory, prepare_sqlite, sync_url
 
@@ -88,23 +87,6 @@ class TestPrepareSQLite:
         async with engine.connect() as connection:
             assert {name: await connection.scalar(text(f"PRAGMA {name}")) for name in PRAGMAS} == PRAGMAS
         await engine.dispose()
-
-    async def test_what_has_begun_is_rolled_back(self, engine: Engine, path: Path) -> None:
-        """Also where the pool leaves that to it."""
-        async_engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_reset_on_return=None)
-        prepare_sqlite(async_engine)
-        async with async_engine.connect() as connection:
-            await connection.execute(VISIT)
-        async with async_engine.begin() as connection:
-            await connection.execute(VISIT)
-        raw = await async_engine.raw_connection()
-        driver = raw.driver_connection
-        assert driver is not None
-        await driver.execute("BEGIN IMMEDIATE")
-        await driver.execute("UPDATE house SET visits = 100")
-        await greenlet_spawn(raw.close)
-        assert visits(engine) == 1
-        await async_engine.dispose()
 
     def test_foreign_keys(self, engine: Engine) -> None:
         with engine.connect() as connection, pytest.raises(IntegrityError, match="FOREIGN KEY"):

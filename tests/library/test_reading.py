@@ -33,16 +33,17 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, StaticPool
+from sqlalchemy.util.concurrency import greenlet_spawn
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _fetch, fetch, without_greenlets
+from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _drivers, _fetch, fetch, without_greenlets
 from fastapi_users_sqlmodel.testing import count_statements
 from tests.conftest import CreateDatabase
 
@@ -180,6 +181,25 @@ class TestRows:
             assert [tuple(row) for row in await fetch(session, second, {"rows": 2})] == [(2,)]
             assert [tuple(row) for row in await fetch(session, within, {"rows": 2})] == [(1,), (2,)]
 
+    async def test_constants_by_their_names(self, readers: Any) -> None:
+        """As SQLAlchemy calls them: whoever gives one means it."""
+        named = select(things.c.id).where(things.c.id == 1)
+        async with readers() as session:
+            for number in (1, 2, 1):
+                assert [row[0] for row in await fetch(session, named, {"id_1": number})] == [number]
+
+    async def test_columns_that_nobody_knows(self, readers: Any) -> None:
+        """It is SQLAlchemy's each time."""
+        some = select(things.c.id, text("1")).where(things.c.id == 1)
+        new = insert(things).values(name="new").returning(things.c.key, text("2"))
+        async with readers() as session:
+            for _ in range(3):
+                assert [tuple(row) for row in await fetch(session, some)] == [(1, 1)]
+            for number in (3, 4):
+                fresh = new.values(name=f"{number}")
+                assert [tuple(row) for row in await fetch(session, fresh, {"id": number})] == [(None, 2)]
+            assert len(await fetch(session, NAMES)) == 4
+
     async def test_other_values(self, readers: Any) -> None:
         """Whatever was given the first time."""
         async with readers() as session:
@@ -212,16 +232,22 @@ class TestShortcut:
         assert len(statements) == 2
 
     async def test_is_not_taken_where_somebody_rewrites(self, engine: AsyncEngine, readers: Any) -> None:
-        async with readers() as session:
+        """Nor is anything learned of that, which is nobody else's."""
+        rewritten = reading.reading(engine).execution_options(rewritten=True)
+        ids = select(things.c.id).where(things.c.id > 0).order_by(things.c.id)
+
+        def only_named(
+            _connection: Any, statement: Any, multiparams: Any, params: Any, _options: Any
+        ) -> tuple[Any, ...]:
+            return statement.where(things.c.name.is_not(None)), multiparams, params
+
+        async with readers() as session, ReadSession(rewritten) as other:
             await fetch(session, NAMES)
-
-            @event.listens_for(engine.sync_engine, "before_execute", retval=True)
-            def only_named(
-                _connection: Any, statement: Any, multiparams: Any, params: Any, _options: Any
-            ) -> tuple[Any, ...]:
-                return statement.where(things.c.name.is_not(None)), multiparams, params
-
-            assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë"]
+            event.listen(rewritten.sync_engine, "before_execute", only_named, retval=True)
+            for _ in range(3):
+                assert [row[0] for row in await fetch(other, NAMES)] == ["Zoë"]
+                assert [row[0] for row in await fetch(other, ids)] == [1]
+            assert [row[0] for row in await fetch(session, ids)] == [1, 2]
 
     @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
     async def test_is_not_taken_behind_a_pooler(self, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +324,22 @@ class TestShortcut:
             assert len(await fetch(session, NEW, {"id": 12, "name": "third"})) == 1
             assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None, "first", "third"]
         await other.dispose()
+
+    @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+    async def test_of_many_connections_that_are_gone(self, engine: AsyncEngine, readers: Any) -> None:
+        """A read finds one that works, however many are idle and broken."""
+        others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        async with readers() as session:
+            await fetch(session, NAMES)
+            async with engine.connect() as one, engine.connect() as two:
+                await one.execute(text("SELECT 1"))
+                await two.execute(text("SELECT 1"))
+            other = create_async_engine(engine.url, poolclass=NullPool)
+            async with other.connect() as connection:
+                await connection.execute(text(f"{others} AND datname = current_database()"))
+            await other.dispose()
+            for _ in range(3):
+                assert len(await fetch(session, NAMES)) == 2
 
     async def test_a_default_is_made_anew(self, engine: AsyncEngine) -> None:
         made = iter(range(100))
@@ -409,6 +451,49 @@ class TestSQLite:
             await writer.commit()
             assert [row[0] for row in await writing] == [11]
 
+    @pytest.mark.parametrize("engine", SQLITE[1:], indirect=True)
+    async def test_a_page_asks_no_other_thread(
+        self, engine: AsyncEngine, readers: Any, request: pytest.FixtureRequest
+    ) -> None:
+        """However often it is read: SQLite counts on from one time to the next."""
+        async with engine.begin() as connection:
+            await connection.execute(insert(things), [{"id": number, "name": f"{number}"} for number in range(10, 110)])
+        page = select(things).where(things.c.id > bindparam("after")).order_by(things.c.id).limit(100)
+        async with readers() as session:
+            await fetch(session, page, {"after": 5})
+            request.getfixturevalue("without_threads")
+            for _ in range(500):
+                assert len(await fetch(session, page, {"after": 5})) == 100
+
+    @pytest.mark.parametrize("engine", SQLITE, indirect=True)
+    async def test_what_takes_long_in_few_steps(
+        self, readers: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    ) -> None:
+        """It holds up everybody once."""
+        monkeypatch.setattr(_drivers, "_LONG", -1.0)
+        async with readers() as session:
+            for _ in range(2):
+                assert len(await fetch(session, NAMES)) == 2
+            request.getfixturevalue("without_threads")
+            with pytest.raises(AssertionError, match="Another thread was asked"):
+                await fetch(session, NAMES)
+
+    async def test_a_connection_that_is_everybodys(self, request: pytest.FixtureRequest) -> None:
+        """What is set on it for one would be so for the other."""
+        shared = create_async_engine(
+            "sqlite+aiosqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+        prepare_sqlite(shared)
+        async with shared.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        async with ReadSession(reading.reading(shared)) as session:
+            for _ in range(2):
+                assert len(await fetch(session, NAMES)) == 0
+            request.getfixturevalue("without_threads")
+            with pytest.raises(AssertionError, match="Another thread was asked"):
+                await fetch(session, NAMES)
+        await shared.dispose()
+
     async def test_a_connection_of_its_thread_alone(self, tmp_path: Path) -> None:
         """That thread is asked."""
         engine = create_async_engine(
@@ -422,6 +507,66 @@ class TestSQLite:
             for _ in range(3):
                 assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë"]
         await engine.dispose()
+
+
+class TestWithoutGreenlets:
+    @pytest.mark.parametrize("engine", [SQLITE[1], POSTGRESQL[1]], indirect=True)
+    async def test_a_read_needs_none(self, readers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with readers() as session:
+            await fetch(session, NAMES)
+            monkeypatch.setattr(ReadSession, "run_sync", Mock(side_effect=AssertionError("It took a greenlet.")))
+            monkeypatch.setattr(_fetch, "greenlet_spawn", Mock(side_effect=AssertionError("It took a greenlet.")))
+            for _ in range(3):
+                assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
+
+    @pytest.mark.parametrize("engine", [POSTGRESQL[1]], indirect=True)
+    async def test_a_connection_for_which_there_is_no_place(
+        self, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It was more than the pool holds, and is closed."""
+        small = create_async_engine(engine.url, pool_size=1, max_overflow=1)
+        without_greenlets(small)
+        sleep = select(func.pg_sleep(bindparam("seconds")))
+
+        async def wait(seconds: float) -> None:
+            async with ReadSession(reading.reading(small)) as session:
+                await fetch(session, sleep, {"seconds": seconds})
+
+        await wait(0.0)
+        for _ in range(3):
+            await asyncio.gather(wait(0.2), wait(0.0))
+            assert idle(small)
+        assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+        await small.dispose()
+
+    async def test_what_has_begun_is_rolled_back(self, tmp_path: Path) -> None:
+        """The pool leaves that to it."""
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db", pool_reset_on_return=None)
+        prepare_sqlite(engine)
+        without_greenlets(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+            await connection.execute(insert(things), [ROW])
+        raw = await engine.raw_connection()
+        driver: Any = raw.driver_connection
+        await driver.execute("BEGIN IMMEDIATE")
+        await driver.execute("DELETE FROM thing")
+        await greenlet_spawn(raw.close)
+        async with ReadSession(reading.reading(engine)) as session:
+            assert len(await fetch(session, NAMES)) == 1
+        async with engine.begin() as connection:
+            await connection.execute(insert(things), [NOTHING])
+        await engine.dispose()
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"poolclass": NullPool}, {"pool_pre_ping": True, "pool_reset_on_return": None}, {}],
+        ids=["no queue", "pings", "resets"],
+    )
+    def test_a_pool_that_waits(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db", **options)
+        with pytest.raises(ArgumentError):
+            without_greenlets(engine)
 
 
 class TestReadSession:

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.database._transactions import Transactions
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
-from fastapi_users_sqlmodel.reading import BriefSession, fetch
+from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
@@ -47,14 +47,15 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         """Get a user and the session, which lives, in one statement."""
         values = {"session_id": session_id, "now": now}
         session: Any = self.session
+        behind: Any = getattr(session, "sync_session", None)
         # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
-        is_brief = isinstance(session, BriefSession) and not session.sync_session.dispatch.do_orm_execute
+        is_brief = isinstance(behind, SyncBriefSession) and not behind.dispatch.do_orm_execute
         if is_brief and (columns := plain_columns(self.user_table)) is not None:
             rows = await fetch(session, _columns_by_session(self.user_table), values)
             if not rows:
                 return None
             many = len(columns)
-            user = make_loaded(session.sync_session, self.user_table, tuple(columns), rows[0][:many])
+            user = make_loaded(behind, self.user_table, tuple(columns), rows[0][:many])
             if user is not None:
                 return user, LiveSession(*rows[0][many:])
         return await self.run(self._read_by_session, values)

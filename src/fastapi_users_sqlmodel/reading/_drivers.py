@@ -1,7 +1,9 @@
 """The drivers that are asked directly, on a connection of SQLAlchemy's pool."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 from sqlalchemy import Dialect
@@ -59,8 +61,9 @@ class Asyncpg:
 class Aiosqlite:
     """For SQLite. A short read is done in the event loop's own thread.
 
-    To ask another thread takes longer than most reads do. It waits for nobody there, and does not go on for long: then
-    the connection's thread does it.
+    To ask another thread takes longer than most reads do. It waits for nobody there, and is stopped after a while: then
+    the connection's thread does it. So it does for a minute after a read that has taken long in few steps, such as a
+    count of everything.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -68,20 +71,27 @@ class Aiosqlite:
         self._refusal: type[Exception] = dbapi.sqlite.Error
         # The last one is what aiosqlite says when its connection is closed.
         self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, ValueError)
+        self._elsewhere_until = 0.0
 
     async def fetch(
         self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool
     ) -> Rows:
         """Run a statement by itself, and return its rows."""
+        rows: Rows
         driver: Any = connection.driver_connection
-        if reads and IN_EVERY_THREAD in connection.info:
+        now = time.monotonic()
+        if reads and IN_EVERY_THREAD in connection.info and now >= self._elsewhere_until:
             try:
                 # SQLAlchemy asks for it, too.
-                return _fetch_here(driver._conn, connection.info, sql, parameters)  # noqa: SLF001
+                rows = _fetch_here(driver._conn, sql, parameters)  # noqa: SLF001
             except self._refusal as error:
                 if not _sqlite_name(error).startswith((*_SQLITE_WAITED, _SQLITE_STOPPED)):
                     raise
-        rows: Rows = await driver.execute_fetchall(sql, parameters)
+            else:
+                if time.monotonic() - now > _LONG:
+                    self._elsewhere_until = now + _ELSEWHERE_FOR
+                return rows
+        rows = await driver.execute_fetchall(sql, parameters)
         return rows
 
     def is_as_before(self, connection: PoolProxiedConnection, error: BaseException) -> bool:
@@ -90,20 +100,16 @@ class Aiosqlite:
         return isinstance(error, self._refusal)
 
 
-def _fetch_here(sqlite: sqlite3.Connection, info: dict[Any, Any], sql: str, parameters: Sequence[Any]) -> Rows:
-    if (patience := info.get(_PATIENCE)) is None:
-        patience = info[_PATIENCE] = sqlite.execute("PRAGMA busy_timeout").fetchone()[0]
+def _fetch_here(sqlite: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> Rows:
+    patience = sqlite.execute("PRAGMA busy_timeout").fetchone()[0]
     sqlite.execute("PRAGMA busy_timeout = 0")
-    sqlite.set_progress_handler(_stop, _STEPS)
+    # SQLite counts on from one run of a statement to the next: the first part may be a short one.
+    sqlite.set_progress_handler(chain(repeat(0, _PARTS), repeat(1)).__next__, _STEPS // _PARTS)
     try:
         return sqlite.execute(sql, parameters).fetchall()
     finally:
         sqlite.set_progress_handler(None, 0)
         sqlite.execute(f"PRAGMA busy_timeout = {patience}")
-
-
-def _stop() -> int:
-    return 1
 
 
 def has_waited(error: BaseException) -> bool:
@@ -124,9 +130,12 @@ def _sqlite_name(error: BaseException) -> str:
     return getattr(error, "sqlite_errorname", None) or ""
 
 
-# Of SQLite's virtual machine, about a millisecond: a hundred rows of a list take some thousands.
+# Of SQLite's virtual machine, most often about a millisecond: a hundred rows of a list take some thousands.
 _STEPS = 100_000
-_PATIENCE = "fastapi_users_sqlmodel.busy_timeout"
+_PARTS = 10
+# In seconds.
+_LONG = 0.005
+_ELSEWHERE_FOR = 60.0
 _SQLITE_WAITED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _SQLITE_STOPPED = "SQLITE_INTERRUPT"
 

@@ -3,13 +3,21 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, MissingGreenlet, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import (
+    AsyncAdaptedQueuePool,
+    ConnectionPoolEntry,
+    PoolProxiedConnection,
+    PoolResetState,
+    QueuePool,
+    reset_none,
+)
 from sqlalchemy.util.concurrency import await_only, greenlet_spawn, in_greenlet
 
 from fastapi_users_sqlmodel.reading._drivers import DRIVERS, Rows, has_waited, is_refused
@@ -19,15 +27,33 @@ type Statement = Select[Any] | Insert
 
 
 def without_greenlets(engine: AsyncEngine) -> None:
-    """Let `fetch` take an idle connection out of the pool, and give it back, without a greenlet for it.
+    """Let `fetch` take an idle connection out of the engine's pool, and give it back, without a greenlet for it.
 
     What that buys is measured in docs/performance.md. Whatever listens to the pool must not ask the database then,
-    unless `sqlalchemy.util.concurrency.in_greenlet` says that it may; so there is no `pool_pre_ping`, and on SQLite
-    `pool_reset_on_return=None`, which leaves the reset to `prepare_sqlite`. `fetch` tries a read again where the server
-    has gone away meanwhile. The pool is a queue, as it is by default.
+    unless `sqlalchemy.util.concurrency.in_greenlet` says that it may. `fetch` tries a read again where the server has
+    gone away meanwhile. With `pool_use_lifo=True`, a connection that was broken is the next one to be made anew.
+
+    Raises:
+        ArgumentError: The pool is no queue; it pings what it gives out (`pool_pre_ping`); or it is SQLite's, and resets
+            what it takes back: with `pool_reset_on_return=None`, what has begun is rolled back here.
     """
-    engine.sync_engine.update_execution_options(**{_WITHOUT_GREENLETS: True})
+    pool, dialect = engine.sync_engine.pool, engine.dialect
+    if not isinstance(pool, AsyncAdaptedQueuePool):
+        raise ArgumentError(f"only a queue of connections has idle ones, and not a {type(pool).__name__}")
+    if pool._pre_ping:  # noqa: SLF001  # Nothing public says so
+        raise ArgumentError("pool_pre_ping asks the database")
+    if dialect.name == "sqlite":
+        if pool._reset_on_return is not reset_none:  # noqa: SLF001  # The same
+            raise ArgumentError("SQLite's pool has to have pool_reset_on_return=None")
+        event.listen(engine.sync_engine, "reset", _roll_back)
     event.listen(engine.sync_engine, "do_connect", _connect_in_greenlet)
+    _dialects_without_greenlets.add(dialect)
+
+
+def _roll_back(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    driver_connection: Any = getattr(connection, "driver_connection", connection)
+    if state.asyncio_safe and driver_connection.in_transaction:
+        connection.rollback()
 
 
 def _connect_in_greenlet(*_arguments: object) -> None:
@@ -48,7 +74,8 @@ async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str
 
     SQLAlchemy compiles the statement and names the types, and from the second time on the pool's connection is asked
     directly: what that buys is measured in docs/performance.md. If it fails, or somebody listens to what is executed,
-    SQLAlchemy does it, and says what is wrong.
+    SQLAlchemy does it, and says what is wrong. Who listens to `engine_connect` hears of the first time alone, and a
+    constant in the statement stays what it was then. On SQLite a short read gives nobody else a turn.
     """
     given = values or {}
     engine = _engine_of_its_own(session.sync_session, statement)
@@ -58,7 +85,7 @@ async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str
     parameters = shortcut.parameters(given)
     try:
         connection = engine.raw_connection()
-    except _NotHereError:
+    except (_NotHereError, MissingGreenlet):
         return await session.run_sync(fetch_sync, statement, values)
     try:
         rows = await shortcut.ask(connection, parameters)
@@ -66,11 +93,15 @@ async def fetch(session: AsyncSession, statement: Statement, values: Mapping[str
         # To close what is broken may wait.
         await greenlet_spawn(shortcut.give_back_after, error, connection)
         shortcut.raise_what_is_final(error)
-        return await greenlet_spawn(_execute, engine, statement, given)
+        return await greenlet_spawn(_execute_again, engine, statement, given)
     except BaseException:
         await greenlet_spawn(connection.invalidate)
         raise
-    connection.close()
+    if _has_place(engine):
+        connection.close()
+    else:
+        # It is closed for good.
+        await greenlet_spawn(connection.close)
     return shortcut.made(rows)
 
 
@@ -91,7 +122,7 @@ def fetch_sync(session: Session, statement: Statement, values: Mapping[str, Any]
     except shortcut.driver.failures as error:
         shortcut.give_back_after(error, connection)
         shortcut.raise_what_is_final(error)
-        return _execute(engine, statement, given)
+        return _execute_again(engine, statement, given)
     except BaseException:
         connection.invalidate()
         raise
@@ -111,7 +142,12 @@ def _engine_of_its_own(session: Session, statement: Statement) -> Engine | None:
 
 
 def _has_idle_connection(engine: Engine) -> bool:
-    return _WITHOUT_GREENLETS in engine.get_execution_options() and cast("QueuePool", engine.pool).checkedin() > 0
+    return engine.dialect in _dialects_without_greenlets and cast("QueuePool", engine.pool).checkedin() > 0
+
+
+def _has_place(engine: Engine) -> bool:
+    pool = cast("QueuePool", engine.pool)
+    return pool.checkedin() < pool.size()
 
 
 def _learned(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> "_Shortcut | None":
@@ -122,16 +158,32 @@ def _learned(engine: Engine, statement: Statement, values: Mapping[str, Any]) ->
 def _execute(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> Rows:
     with engine.execution_options(**no_transactions(engine)).connect() as connection:
         result = connection.execute(statement, values)
-        compiled: Any = result.context.compiled
-        # What is made anew each time cannot be learned: a default, a value that is called for, a list written out.
-        is_made_once = not (
-            compiled.insert_prefetch
-            or compiled.post_compile_params
-            or any(bind.callable for bind in compiled.binds.values())
-        )
-        if is_made_once and engine.dialect.driver in DRIVERS and not _is_pooled_elsewhere(engine):
-            _shortcuts[statement] = _Shortcut(result, compiled, frozenset(values))
+        if engine.dialect.driver in DRIVERS and not _is_watched(engine) and not _is_pooled_elsewhere(engine):
+            _learn(statement, result, frozenset(values))
         return result.all()
+
+
+def _execute_again(engine: Engine, statement: Statement, values: Mapping[str, Any]) -> Rows:
+    try:
+        return _execute(engine, statement, values)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    # The server was restarted. SQLAlchemy knows it now, and connects anew.
+    return _execute(engine, statement, values)
+
+
+def _learn(statement: Statement, result: CursorResult[Any], names: frozenset[str]) -> None:
+    compiled: Any = result.context.compiled
+    binds = compiled.binds.values()
+    # What is made anew each time cannot be learned: a default, a value that is called for, a list written out; nor what
+    # has another name than the one it was given, or columns of which SQLAlchemy does not know which is which.
+    is_made_anew = compiled.insert_prefetch or compiled.post_compile_params or any(bind.callable for bind in binds)
+    is_named = names <= {bind.key for bind in binds}
+    many = len(result.cursor.description or ())
+    is_in_order = compiled._ordered_columns and len(compiled._result_columns) == many  # noqa: SLF001  # Nothing else says
+    if is_named and is_in_order and not is_made_anew:
+        _shortcuts[statement] = _Shortcut(result, compiled, names)
 
 
 def _is_pooled_elsewhere(engine: Any) -> bool:
@@ -158,9 +210,7 @@ class _Shortcut:
         # SQLAlchemy may have compiled this for another statement of the same form: the constants are those of this one.
         constants = result.context.compiled_parameters[0]
         self._parameters = [self._parameter(compiled.binds[name], constants[name]) for name in compiled.positiontup]
-        described: Any = zip(
-            compiled.effective_returning or compiled.statement.selected_columns, result.cursor.description, strict=True
-        )
+        described: Any = zip(compiled._result_columns, result.cursor.description, strict=True)  # noqa: SLF001  # The same
         ways = [self._type(column).result_processor(self._dialect, kind) for column, (_, kind, *_) in described]
         self._ways = [(index, way) for index, way in enumerate(ways) if way is not None]
 
@@ -216,7 +266,7 @@ class _Shortcut:
         return expression.type.dialect_impl(self._dialect)
 
 
-_WITHOUT_GREENLETS = "fastapi_users_sqlmodel_without_greenlets"
 _STATEMENT_CACHES = ("statement_cache_size", "prepared_statement_cache_size")
 
+_dialects_without_greenlets: WeakSet[Dialect] = WeakSet()
 _shortcuts: WeakKeyDictionary[Statement, _Shortcut] = WeakKeyDictionary()
