@@ -510,6 +510,7 @@ class TestSQLite:
 
 
 class TestWithoutGreenlets:
+    @pytest.mark.skipif(not _fetch.takes_what_is_there(), reason="SQLAlchemy waits for what is there")
     @pytest.mark.parametrize("engine", [SQLITE[1], POSTGRESQL[1]], indirect=True)
     async def test_a_read_needs_none(self, readers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         async with readers() as session:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import (
     reset_none,
 )
 from sqlalchemy.util.concurrency import await_only, greenlet_spawn, in_greenlet
+from sqlalchemy.util.queue import AsyncAdaptedQueue
 
 from fastapi_users_sqlmodel.reading._drivers import DRIVERS, Rows, has_waited, is_refused
 from fastapi_users_sqlmodel.reading._sessions import ReadOnlySession, SyncBriefSession, has_connection, no_transactions
@@ -33,6 +34,8 @@ def without_greenlets(engine: AsyncEngine) -> None:
     unless `sqlalchemy.util.concurrency.in_greenlet` says that it may. `fetch` tries a read again where the server has
     gone away meanwhile. With `pool_use_lifo=True`, a connection that was broken is the next one to be made anew.
 
+    SQLAlchemy before 2.0.55 waits for what is there already: then there are greenlets all the same.
+
     Raises:
         ArgumentError: The pool is no queue; it pings what it gives out (`pool_pre_ping`); or it is SQLite's, and resets
             what it takes back: with `pool_reset_on_return=None`, what has begun is rolled back here.
@@ -46,8 +49,19 @@ def without_greenlets(engine: AsyncEngine) -> None:
         if pool._reset_on_return is not reset_none:  # noqa: SLF001  # The same
             raise ArgumentError("SQLite's pool has to have pool_reset_on_return=None")
         event.listen(engine.sync_engine, "reset", _roll_back)
-    event.listen(engine.sync_engine, "do_connect", _connect_in_greenlet)
-    _dialects_without_greenlets.add(dialect)
+    if takes_what_is_there():
+        event.listen(engine.sync_engine, "do_connect", _connect_in_greenlet)
+        _dialects_without_greenlets.add(dialect)
+
+
+def takes_what_is_there() -> bool:
+    """Tell whether SQLAlchemy's queues need no greenlet for that."""
+    queue: AsyncAdaptedQueue[bool] = AsyncAdaptedQueue(1)
+    queue.put_nowait(True)
+    try:
+        return queue.get()
+    except MissingGreenlet:
+        return False
 
 
 def _roll_back(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
