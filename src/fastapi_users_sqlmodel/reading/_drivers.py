@@ -62,8 +62,8 @@ class Aiosqlite:
     """For SQLite. A short read is done in the event loop's own thread.
 
     To ask another thread takes longer than most reads do. It waits for nobody there, and is stopped after a while: then
-    the connection's thread does it. So it does for a minute after a read that has taken long in few steps, such as a
-    count of everything.
+    the connection's thread does it. So it does for a minute after a statement has twice in a row taken long in few
+    steps, such as a count of everything. Once is no sign of that: others want the processor, too.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -71,6 +71,7 @@ class Aiosqlite:
         self._refusal: type[Exception] = dbapi.sqlite.Error
         # The last one is what aiosqlite says when its connection is closed.
         self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, ValueError)
+        self._was_long = False
         self._elsewhere_until = 0.0
 
     async def fetch(
@@ -88,8 +89,10 @@ class Aiosqlite:
                 if not _sqlite_name(error).startswith((*_SQLITE_WAITED, _SQLITE_STOPPED)):
                     raise
             else:
-                if time.monotonic() - now > _LONG:
+                is_long = time.monotonic() - now > _LONG
+                if is_long and self._was_long:
                     self._elsewhere_until = now + _ELSEWHERE_FOR
+                self._was_long = is_long
                 return rows
         rows = await driver.execute_fetchall(sql, parameters)
         return rows

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _fetch, without_greenlets
+from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _drivers, _fetch, without_greenlets
 from tests.conftest import CreateDatabase
 from tests.library.reading.things import (
     NOTHING,
@@ -65,6 +65,8 @@ def without_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody ask a connection's thread any more, however busy the machine is."""
+    monkeypatch.setattr(_drivers, "_LONG", 60.0)
     refuse = Mock(side_effect=AssertionError("Another thread was asked."))
     monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", refuse)
     monkeypatch.setattr(aiosqlite.Connection, "rollback", refuse)
