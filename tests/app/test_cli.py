@@ -58,7 +58,8 @@ class Terminal:
 
     def answer(self, program: Program, question: str, answer: str) -> None:
         """Wait for a question, and answer it."""
-        program.until(lambda: question in self.read()[self._answered :] or None)
+        # The space after it comes last: what is typed before that, getpass throws away.
+        program.until(lambda: f"{question} " in self.read()[self._answered :] or None)
         self._answered = len(self.seen)
         os.write(self._ours, f"{answer}\n".encode())
 
