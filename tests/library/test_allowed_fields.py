@@ -12,7 +12,12 @@ from tests.library.models import Models
 
 pytestmark = pytest.mark.parametrize("form", ["sqlalchemy-uuid", "sqlmodel-int"], indirect=True)
 ANNA, ROOT = "anna@example.com", "root@example.com"
-FORBIDDEN = [("group_id", 1), ("group_id", None), ("hashed_password", HASH), ("email_canonical", "x@example.com")]
+FORBIDDEN = [
+    ("group_id", 1),
+    ("group_id", None),
+    pytest.param("hashed_password", HASH, id="hashed_password"),
+    ("email_canonical", "x@example.com"),
+]
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ class TestWhatIsCounted:
 
 
 class TestAnOldHash:
-    @pytest.mark.parametrize("stored", [WEAK, BCRYPT])
+    @pytest.mark.parametrize("stored", [WEAK, BCRYPT], ids=["weak", "bcrypt"])
     async def test_is_upgraded_after_the_answer(self, accounts: Accounts, stored: str) -> None:
         await accounts.user(hashed_password=stored)
         signed_in = await accounts.manager.sign_in(credentials("anna@example.com"))
