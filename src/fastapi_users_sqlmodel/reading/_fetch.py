@@ -190,9 +190,11 @@ def _execute_again(engine: Engine, statement: Statement, values: Mapping[str, An
 def _learn(statement: Statement, result: CursorResult[Any], names: frozenset[str]) -> None:
     compiled: Any = result.context.compiled
     binds = compiled.binds.values()
-    # What is made anew each time cannot be learned: a default, a value that is called for, a list written out; nor what
-    # has another name than the one it was given, or columns of which SQLAlchemy does not know which is which.
-    is_made_anew = compiled.insert_prefetch or compiled.post_compile_params or any(bind.callable for bind in binds)
+    # What is made anew each time cannot be learned: a default, a value that is called for, a list or a value written
+    # out; nor what has another name than the one it was given, or columns of which SQLAlchemy does not know which is
+    # which.
+    written_out = compiled.post_compile_params | compiled.literal_execute_params
+    is_made_anew = compiled.insert_prefetch or written_out or any(bind.callable for bind in binds)
     is_named = names <= {bind.key for bind in binds}
     many = len(result.cursor.description or ())
     is_in_order = compiled._ordered_columns and len(compiled._result_columns) == many  # noqa: SLF001  # Nothing else says

@@ -50,6 +50,14 @@ async def test_a_list_that_expands(readers: Any) -> None:
             assert sorted(row[0] for row in await fetch(session, some, {"ids": ids})) == ids
 
 
+async def test_a_value_that_is_written_out(readers: Any) -> None:
+    """So is another statement for each value."""
+    named = select(things.c.id).where(things.c.name == bindparam("name", literal_execute=True))
+    async with readers() as session:
+        for name, ids in (("Zoë", [1]), ("Zoë", [1]), ("'; DROP TABLE thing; --", []), ("Zoë", [1])):
+            assert [row[0] for row in await fetch(session, named, {"name": name})] == ids
+
+
 async def test_statements_of_one_form(readers: Any) -> None:
     """SQLAlchemy compiles them once, with the values of whoever came first; each has its own."""
     first, second = (select(things.c.id).where(things.c.id == number) for number in (1, 2))
