@@ -93,6 +93,9 @@ ASKS = {
     ),
     "own events": Ask("reader", "GET /users/me/audit-events?limit=20", WHO_ASKS | OWN_EVENTS),
     "all events": Ask("superuser", "GET /audit-events?limit=20", WHO_ASKS | {"pk_user_audit_event"}),
+    "events of a kind that there is none of": Ask(
+        "superuser", "GET /audit-events?kind=delete", WHO_ASKS | {"ix_user_audit_event_kind_id"}
+    ),
     "events of a user": Ask("superuser", "GET /audit-events?user_id={reader}&limit=20", WHO_ASKS | OWN_EVENTS),
 }
 # The page after the first one, of all that have one.
