@@ -62,8 +62,9 @@ class Aiosqlite:
     """For SQLite. A short read is done in the event loop's own thread.
 
     To ask another thread takes longer than most reads do. It waits for nobody there, and is stopped after a while: then
-    the connection's thread does it. So it does for a minute after a statement has twice in a row taken long in few
-    steps, such as a count of everything. Once is no sign of that: others want the processor, too.
+    the connection's thread does it. So it does for a second after a statement that has taken long in few steps, such as
+    a count of everything, and twice as long each time that it does so again, up to a minute. Most often it was the
+    machine that was busy, or a page that was not in memory.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -71,8 +72,8 @@ class Aiosqlite:
         self._refusal: type[Exception] = dbapi.sqlite.Error
         # The last one is what aiosqlite says when its connection is closed.
         self.failures: tuple[type[Exception], ...] = (dbapi.Error, self._refusal, ValueError)
-        self._was_long = False
         self._elsewhere_until = 0.0
+        self._elsewhere_for = _ELSEWHERE_AT_FIRST
 
     async def fetch(
         self, connection: PoolProxiedConnection, sql: str, parameters: Sequence[Any], *, reads: bool
@@ -89,10 +90,11 @@ class Aiosqlite:
                 if not _sqlite_name(error).startswith((*_SQLITE_WAITED, _SQLITE_STOPPED)):
                     raise
             else:
-                is_long = time.monotonic() - now > _LONG
-                if is_long and self._was_long:
-                    self._elsewhere_until = now + _ELSEWHERE_FOR
-                self._was_long = is_long
+                if time.monotonic() - now <= _LONG:
+                    self._elsewhere_for = _ELSEWHERE_AT_FIRST
+                else:
+                    self._elsewhere_until = now + self._elsewhere_for
+                    self._elsewhere_for = min(2 * self._elsewhere_for, _ELSEWHERE_AT_MOST)
                 return rows
         rows = await driver.execute_fetchall(sql, parameters)
         return rows
@@ -138,7 +140,8 @@ _STEPS = 100_000
 _PARTS = 10
 # In seconds.
 _LONG = 0.005
-_ELSEWHERE_FOR = 60.0
+_ELSEWHERE_AT_FIRST = 1.0
+_ELSEWHERE_AT_MOST = 60.0
 _SQLITE_WAITED = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _SQLITE_STOPPED = "SQLITE_INTERRUPT"
 

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from sqlalchemy import (
     Integer,
@@ -124,32 +125,64 @@ async def test_a_page_asks_no_other_thread(engine: AsyncEngine, readers: Any, re
             assert len(await fetch(session, page, {"after": 5})) == 100
 
 
-@pytest.mark.parametrize("engine", SQLITE, indirect=True)
-async def test_what_had_to_wait_for_the_processor(
-    readers: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """Now and then a short read takes long, too: it stays where it is."""
-    async with readers() as session:
-        await fetch(session, NAMES)
-        request.getfixturevalue("without_threads")
-        for long in (-1.0, 60.0) * 3:
-            monkeypatch.setattr(_drivers, "_LONG", long)
-            assert len(await fetch(session, NAMES)) == 2
+class Clock:
+    """A clock on which every read takes as long as we say."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.takes = 0.0
+
+    def monotonic(self) -> float:
+        self.now += self.takes
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(_drivers, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done by a connection's thread."""
+    done = []
+    fetch_all = aiosqlite.Connection.execute_fetchall
+
+    async def note(connection: aiosqlite.Connection, sql: str, parameters: Any) -> Any:
+        done.append(sql)
+        return await fetch_all(connection, sql, parameters)
+
+    monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", note)
+    return done
 
 
 @pytest.mark.parametrize("engine", SQLITE, indirect=True)
-async def test_what_takes_long_in_few_steps(
-    readers: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """It holds up everybody twice."""
+async def test_what_takes_long_in_few_steps(readers: Any, clock: Clock, elsewhere: list[str]) -> None:
+    """It holds up everybody once, and less and less often. After a short time it is short again."""
     async with readers() as session:
-        await fetch(session, NAMES)
-        request.getfixturevalue("without_threads")
-        monkeypatch.setattr(_drivers, "_LONG", -1.0)
-        for _ in range(2):
+
+        async def is_elsewhere() -> bool:
+            elsewhere.clear()
             assert len(await fetch(session, NAMES)) == 2
-        with pytest.raises(AssertionError, match="Another thread was asked"):
-            await fetch(session, NAMES)
+            return bool(elsewhere)
+
+        await fetch(session, NAMES)
+        clock.takes = 0.01
+        for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
+            assert not await is_elsewhere()
+            assert await is_elsewhere()
+            clock.now += seconds - 0.5
+            assert await is_elsewhere()
+            clock.now += 0.5
+        clock.takes = 0.001
+        assert not await is_elsewhere()
+        clock.takes = 0.01
+        assert not await is_elsewhere()
+        assert await is_elsewhere()
+        clock.now += 1
+        assert not await is_elsewhere()
 
 
 async def test_a_connection_that_is_everybodys(request: pytest.FixtureRequest) -> None:
