@@ -7,24 +7,14 @@ from unittest.mock import Mock
 
 import aiosqlite
 import pytest
-from sqlalchemy import (
-    insert,
-)
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
 from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, _drivers, _fetch, without_greenlets
 from tests.conftest import CreateDatabase
-from tests.library.reading.things import (
-    NOTHING,
-    POSTGRESQL,
-    ROW,
-    SQLITE,
-    WITHOUT_GREENLET,
-    metadata,
-    things,
-)
+from tests.library.reading.things import NOTHING, POSTGRESQL, ROW, SQLITE, WITHOUT_GREENLET, metadata, things
 
 
 @pytest.fixture(params=[*SQLITE, *POSTGRESQL])

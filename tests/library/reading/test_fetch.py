@@ -3,25 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    bindparam,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.reading import ReadSession, fetch
-from tests.library.reading.things import (
-    NAMES,
-    NEW,
-    NOTHING,
-    ONE,
-    ROW,
-    metadata,
-    things,
-)
+from tests.library.reading.things import NAMES, NEW, NOTHING, ONE, ROW, metadata, things
 
 
 async def test_are_the_same_by_either_way(readers: Any, request: pytest.FixtureRequest) -> None:

@@ -7,29 +7,14 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from sqlalchemy import (
-    Integer,
-    bindparam,
-    event,
-    func,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import Integer, bindparam, event, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import prepare_sqlite
 from fastapi_users_sqlmodel.reading import ReadSession, _drivers, fetch
-from tests.library.reading.things import (
-    NAMES,
-    NEW,
-    ROW,
-    SQLITE,
-    metadata,
-    things,
-)
+from tests.library.reading.things import NAMES, NEW, ROW, SQLITE, metadata, things
 
 
 @pytest.fixture

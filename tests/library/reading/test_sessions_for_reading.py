@@ -4,27 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    event,
-    insert,
-    text,
-)
+from sqlalchemy import event, insert, text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.reading import ReadSession, fetch
-from tests.library.reading.things import (
-    NAMES,
-    NEW,
-    ONE,
-    POSTGRESQL,
-    ROW,
-    Thing,
-    idle,
-    things,
-)
+from tests.library.reading.things import NAMES, NEW, ONE, POSTGRESQL, ROW, Thing, idle, things
 
 
 async def test_holds_no_connection(engine: AsyncEngine, readers: Any) -> None:

@@ -7,18 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import (
-    Column,
-    Integer,
-    MetaData,
-    Table,
-    bindparam,
-    event,
-    func,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import Column, Integer, MetaData, Table, bindparam, event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
@@ -27,15 +16,7 @@ from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import prepare_sqlite
 from fastapi_users_sqlmodel.reading import ReadSession, _fetch, fetch
 from fastapi_users_sqlmodel.testing import count_statements
-from tests.library.reading.things import (
-    NAMES,
-    NEW,
-    POSTGRESQL,
-    ROW,
-    idle,
-    metadata,
-    things,
-)
+from tests.library.reading.things import NAMES, NEW, POSTGRESQL, ROW, idle, metadata, things
 
 
 async def test_is_not_taken_where_somebody_counts(engine: AsyncEngine, readers: Any) -> None:

@@ -7,12 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import (
-    bindparam,
-    func,
-    insert,
-    select,
-)
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -21,16 +16,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from fastapi_users_sqlmodel import reading
 from fastapi_users_sqlmodel.engines import prepare_sqlite
 from fastapi_users_sqlmodel.reading import ReadSession, _fetch, fetch, without_greenlets
-from tests.library.reading.things import (
-    NAMES,
-    NOTHING,
-    POSTGRESQL,
-    ROW,
-    SQLITE,
-    idle,
-    metadata,
-    things,
-)
+from tests.library.reading.things import NAMES, NOTHING, POSTGRESQL, ROW, SQLITE, idle, metadata, things
 
 
 # To take a connection out of the queue, SQLAlchemy before 2.0.55 needs a greenlet, even if it is there.
