@@ -1,15 +1,9 @@
 """The connection and the session: what is in force, what a safe method may not, and what happens when it fails."""
 
-import asyncio
 import contextlib
-import os
-import signal
 import socket
 import sqlite3
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,19 +15,17 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
-from sqlmodel import Session, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import db
 from app.api.errors import add_exception_handlers
 from app.api.middleware import RequestID
 from app.core.settings import Settings, settings
-from app.models import User, UserGroup
-from tests.app.databases import connected, migrated, signed_in
+from app.models import UserGroup
+from tests.app.databases import connected, migrated
 from tests.conftest import CreateDatabase
-from tests.postgres import own_server, postgres_server
-from tests.programs import Programs
-from tests.server import Server, free_port, start_server
+from tests.server import free_port
 
 PASSWORD = "correct horse battery staple"
 SERVICE_UNAVAILABLE = {"detail": "Service Unavailable"}
@@ -393,122 +385,3 @@ def break_commits(connection: Connection) -> None:
     connection.exec_driver_sql(
         "CREATE TRIGGER promise AFTER INSERT ON usergroup FOR EACH ROW EXECUTE FUNCTION promise()"
     )
-
-
-@contextmanager
-def locked(url: str) -> Iterator[None]:
-    """Hold every lock that a user needs to change something about themselves."""
-    with connected(url) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql('SELECT id FROM "user" FOR UPDATE')
-        yield
-
-
-class TestServiceUnderStress:
-    async def test_those_who_wait_too_long_are_told_to_come_back(self, programs: Programs, database_url: str) -> None:
-        key = settings.secret_key.get_secret_value()
-        server = start_server(programs, database_url=migrated(database_url), env={"SECRET_KEY": key})
-        user = User(email="ann@example.com", hashed_password="!")
-        with connected(database_url) as connection, Session(connection, expire_on_commit=False) as session:
-            session.add(user)
-            session.commit()
-        async with server.client() as client:
-            client.headers.update(await signed_in(database_url, user))
-            with locked(database_url):
-                # More than the pool has connections: some wait for the lock, the others for a connection.
-                waiting = [client.patch("/users/me", json={"name": "Ann"}) for _ in range(46)]
-                live, *answers = await asyncio.gather(client.get("/health/live"), *waiting)
-            assert (live.status_code, live.json()) == (200, {"status": "ok"})
-            assert Counter(answer.status_code for answer in answers) == {503: 46}
-            assert [answer.json() for answer in answers] == [SERVICE_UNAVAILABLE] * 46
-            assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
-            changed = await client.patch("/users/me", json={"name": "Ann"})
-            assert (changed.status_code, changed.json()["name"]) == (200, "Ann")
-
-    def test_a_schema_that_is_behind_is_not_ready(self, programs: Programs, database_url: str) -> None:
-        arguments = ["-m", "uvicorn", "main:app", "--port", "{port}"]
-        server = start_server(programs, *arguments, database_url=database_url, until="/health/live")
-        ready = httpx2.get(f"{server.url}/health/ready")
-        assert (ready.status_code, ready.json()) == (503, SERVICE_UNAVAILABLE)
-        posts = httpx2.get(f"{server.url}/posts")
-        assert (posts.status_code, posts.json(), posts.headers["Retry-After"]) == (503, SERVICE_UNAVAILABLE, "1")
-
-
-@own_server
-class TestServerAway:
-    async def test_comes_back_and_goes(self, programs: Programs) -> None:
-        with ExitStack() as database:
-            url = migrated(database.enter_context(postgres_server()))
-            server = start_server(programs, database_url=url)
-            async with server.client() as client:
-                # Several connections, so that none is left of which nobody knows that it is dead.
-                used = await asyncio.gather(*(client.get("/user-groups") for _ in range(10)))
-                assert [answer.status_code for answer in used] == [200] * 10
-                crash(url)
-                statuses = await until_served(client)
-                assert set(statuses) <= {200, 503}
-                again = await asyncio.gather(*(client.get("/user-groups") for _ in range(10)))
-                assert [answer.status_code for answer in again] == [200] * 10
-                registered = await client.post("/auth/register", json=account("ann"))
-                assert registered.status_code == 201
-                database.close()
-                await self.assert_away(client, server)
-
-    @staticmethod
-    async def assert_away(client: httpx2.AsyncClient, server: Server) -> None:
-        live = await client.get("/health/live")
-        assert (live.status_code, live.json()) == (200, {"status": "ok"})
-        for answer in await asyncio.gather(
-            client.get("/health/ready"),
-            client.get("/user-groups"),
-            client.post("/auth/register", json=account("bob")),
-            client.post("/auth/jwt/login", data={"username": "ann@example.com", "password": PASSWORD}),
-        ):
-            assert (answer.status_code, answer.json()) == (503, SERVICE_UNAVAILABLE)
-            assert answer.headers["Retry-After"] == "1"
-        assert PASSWORD not in server.program.out + server.program.err
-
-
-def account(name: str) -> dict[str, str]:
-    return {"email": f"{name}@example.com", "password": PASSWORD}
-
-
-def crash(url: str) -> None:
-    """Kill a process of the server, as running out of memory does: it ends all the others and starts anew."""
-    with psycopg.connect(url, autocommit=True) as victim, psycopg.connect(url, autocommit=True) as bystander:
-        os.kill(victim.info.backend_pid, signal.SIGKILL)
-        eventually(lambda: is_dead(bystander))
-    eventually(lambda: is_up(url))
-
-
-def is_dead(connection: psycopg.Connection) -> bool:
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return True
-    return False
-
-
-def is_up(url: str) -> bool:
-    try:
-        psycopg.connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def eventually(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-async def until_served(client: httpx2.AsyncClient) -> list[int]:
-    """Ask until there is an answer, and return the statuses."""
-    deadline = time.monotonic() + 60
-    statuses: list[int] = []
-    while 200 not in statuses:
-        statuses.append((await client.get("/user-groups")).status_code)
-        assert time.monotonic() < deadline, statuses
-    return statuses
