@@ -1,17 +1,20 @@
 """The columns are the same in both dialects, and the database keeps their promises by itself."""
 
+import gc
 import uuid
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, Table, create_engine, insert, inspect, select, text
+from sqlalchemy import Engine, ForeignKey, MetaData, Table, create_engine, insert, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import fastapi_users_sqlmodel as library
 from fastapi_users_sqlmodel.engines import sync_url
+from fastapi_users_sqlmodel.tables import AccountTables, account_tables
 from tests.library.models import FORMS, Models, make_models
 
 
@@ -253,3 +256,69 @@ def test_the_names_of_the_earlier_adapter_are_the_same_classes() -> None:
     assert library.SQLModelBaseUserDB is library.SQLModelBaseUserTableUUID
     assert library.SQLModelBaseOAuthAccount is library.SQLModelBaseOAuthAccountTableUUID
     assert library.SQLModelBaseAccessToken is library.SQLModelBaseAccessTokenTableUUID
+
+
+class TestAccountTables:
+    @pytest.mark.parametrize("form", FORMS)
+    def test_are_those_of_the_class(self, form: str) -> None:
+        models = make_models(form)
+        tables = account_tables(models.user)
+        assert (tables.users, tables.sessions, tables.tokens, tables.audit_events) == tuple(
+            models.metadata.tables[name] for name in ("user", "user_session", "user_token", "user_audit_event")
+        )
+        # Alembic writes `info` into migrations.
+        assert not any(table.info for table in models.metadata.tables.values())
+
+    def test_are_those_of_the_class_that_it_inherits_from(self) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class User(library.SQLAlchemyBaseUserTableUUID, Base):
+            pass
+
+        class Admin(User):
+            __tablename__ = "admin"
+            id: Mapped[uuid.UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
+
+        assert account_tables(Admin) is account_tables(User)
+        assert "admin_session" not in Base.metadata.tables
+
+    def test_are_none_for_other_classes(self) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class Item(Base):
+            __tablename__ = "item"
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        with pytest.raises(KeyError, match="Item"):
+            account_tables(Item)
+
+    def test_are_those_of_the_table_when_two_classes_share_it(self) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class User(library.SQLAlchemyBaseUserTableUUID, Base):
+            pass
+
+        class Login(library.SQLAlchemyBaseUserTableUUID, Base):
+            __table__ = User.__table__
+
+        assert account_tables(Login) is account_tables(User)
+
+    def test_are_not_copied_with_the_table(self) -> None:
+        users = account_tables(make_models("sqlalchemy-uuid").user).users
+        copied = vars(users.to_metadata(MetaData())).values()
+        assert not any(isinstance(value, AccountTables) for value in copied)
+
+    def test_are_collected_with_the_class(self) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class User(library.SQLAlchemyBaseUserTableUUID, Base):
+            pass
+
+        table = weakref.ref(account_tables(User).sessions)
+        del Base, User
+        gc.collect()
+        assert table() is None

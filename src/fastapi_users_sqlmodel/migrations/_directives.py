@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ClauseElement, conv
 from fastapi_users_sqlmodel.migrations._compare import check_name, is_type_bound
 from fastapi_users_sqlmodel.migrations._expressions import portable_sql, render_server_default
 from fastapi_users_sqlmodel.migrations._scratch import EnumName, Scratch
+from fastapi_users_sqlmodel.migrations._source import with_source
 from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
 from fastapi_users_sqlmodel.migrations._types import enum_arguments, native_enums, render_type
 
@@ -118,6 +119,7 @@ def rewrite(script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: 
         _recall(op, scratch)
     for op in _all(downgrade.ops):
         _make_portable(op)
+    upgrade.ops, downgrade.ops = list(with_source(upgrade.ops)), list(with_source(downgrade.ops))
 
 
 def _flattened(operations: Sequence[ops.MigrateOperation], scratch: Scratch) -> Iterable[ops.MigrateOperation]:

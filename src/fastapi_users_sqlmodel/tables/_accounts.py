@@ -18,13 +18,16 @@ from sqlalchemy import (
     event,
     false,
     func,
+    inspect,
 )
 from sqlalchemy.orm import Mapper
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from fastapi_users_sqlmodel.tables._columns import EMAIL_CANONICAL_LENGTH, EMAIL_LENGTH, EmailColumns
 
-_KEY = "fastapi_users_sqlmodel"
+# The attribute of a `Table` that keeps its AccountTables. Not in `Table.info`: Alembic renders that into the migration.
+# Not in a weak dictionary: the tables refer to each other, so that an entry would keep its own key alive.
+_ATTRIBUTE = "_fastapi_users_sqlmodel_account_tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,27 @@ class AccountTables:
 
 
 def account_tables(user_table: type[Any]) -> AccountTables:
-    """Return the tables beside this one, which are in its metadata since the class was mapped."""
-    tables: AccountTables = user_table.__table__.info[_KEY]
-    return tables
+    """Return the tables beside a table of users, which are in its metadata since the class was mapped.
+
+    A class that inherits from a mapped class of users has the tables of that class.
+
+    Raises:
+        KeyError: Neither the class nor a class that it inherits from is a table of users.
+    """
+    mapper: Mapper[Any] = inspect(user_table)
+    for each in mapper.iterate_to_root():
+        tables: AccountTables | None = getattr(each.local_table, _ATTRIBUTE, None)
+        if tables is not None:
+            return tables
+    raise KeyError(user_table.__name__)
 
 
 @event.listens_for(EmailColumns, "after_mapper_constructed", propagate=True)
 def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
     """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
     users = mapper.local_table
-    if mapper.inherits is None and isinstance(users, Table) and _KEY not in users.info:
-        users.info[_KEY] = AccountTables(users, _sessions(users), _tokens(users), _audit_events(users))
+    if mapper.inherits is None and isinstance(users, Table) and not hasattr(users, _ATTRIBUTE):
+        setattr(users, _ATTRIBUTE, AccountTables(users, _sessions(users), _tokens(users), _audit_events(users)))
 
 
 def _sessions(users: Table) -> Table:
