@@ -53,3 +53,7 @@ class TooManyRequests(FastAPIUsersException):
     def __init__(self, retry_after_seconds: int) -> None:
         self.retry_after_seconds = max(1, retry_after_seconds)
         super().__init__(self.retry_after_seconds)
+
+
+class SecurityWarning(UserWarning):
+    """The app works, and something about it is less safe than this library can make it; the message says what."""
