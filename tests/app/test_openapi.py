@@ -259,6 +259,7 @@ def says_a_documented_code(
     assert code in documented_details(operation, status) or (status, code) == (404, "Not Found")
 
 
+@pytest.mark.thorough
 @schema.parametrize()
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_documented(

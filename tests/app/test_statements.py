@@ -26,6 +26,9 @@ from tests.app.shapes import UNAUTHORIZED, said
 from tests.app.statements import STATEMENTS, Ask, Refresh
 from tests.app.wired import client_of, next_page, statements, wired
 
+# SQLite and PostgreSQL are sent the same statements.
+pytestmark = pytest.mark.one_database
+
 ROUTES = {
     f"{method} {context.path}"
     for context in iter_route_contexts(app.router.routes)
@@ -176,7 +179,7 @@ async def engine(ground: Ground) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-@pytest.fixture(scope="module", params=[1, 30])
+@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.thorough), 30])
 def rows(request: pytest.FixtureRequest) -> int:
     """Return how many rows a list has, or hang on what is deleted: nothing may cost a statement for each."""
     count: int = request.param
