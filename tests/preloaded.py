@@ -2,14 +2,14 @@
 
 Four fifths of the time in which a command starts is spent on importing what it stands on. This process imports that
 once and forks for each program: a real process of its own, in its own folder and environment. Nothing of `app` is
-imported here, because `app` reads the environment.
+imported here, because `app` reads the environment. It runs in other environments too (tests/outside), so it imports
+nothing of this repository by itself.
 """
-
-# ruff: noqa: F401  # The imports are wanted for their effect alone.
 
 import contextlib
 import fcntl
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -29,38 +29,6 @@ class Request(TypedDict):
     environment: dict[str, str]
     folder: str
     fresh: bool
-
-
-def _import_the_world() -> None:
-    import aiosmtplib
-    import aiosqlite
-    import alembic.command
-    import alembic.config
-    import asyncpg  # type: ignore[import-untyped]  # it has no stubs
-    import cryptography.fernet
-    import css_inline
-    import email_validator
-    import fastapi
-    import fastapi_users.authentication
-    import httptools
-    import jinja2
-    import limits
-    import psycopg
-    import pwdlib.hashers.argon2
-    import pwdlib.hashers.bcrypt
-    import pydantic_settings
-    import redis
-    import rich.status
-    import sqlalchemy.dialects.postgresql.asyncpg
-    import sqlalchemy.dialects.postgresql.psycopg
-    import sqlalchemy.dialects.sqlite.aiosqlite
-    import sqlmodel.ext.asyncio.session
-    import structlog
-    import typer.main
-    import uvicorn.protocols.http.httptools_impl
-    import uvloop
-
-    import fastapi_users_sqlmodel.migrations
 
 
 def serve(connection: socket.socket) -> Request:
@@ -129,7 +97,7 @@ def become(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     first, *rest = arguments
-    path = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    path = [each for each in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if each]
     match first:
         case "-m":
             name, *rest = rest
@@ -148,7 +116,9 @@ def become(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    _import_the_world()
+    # The arguments are the descriptor of the socket, and the modules to import once for all programs.
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     # The forks share what was imported, and the collector would write to all of it.
     gc.freeze()
     become(serve(socket.socket(fileno=int(sys.argv[1]))))

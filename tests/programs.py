@@ -9,13 +9,45 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parents[1]
 ENDS_WITHIN = 60.0
+
+# What most programs of the repository import.
+WORLD = (
+    "aiosmtplib",
+    "aiosqlite",
+    "alembic.command",
+    "alembic.config",
+    "asyncpg",
+    "cryptography.fernet",
+    "css_inline",
+    "email_validator",
+    "fastapi",
+    "fastapi_users.authentication",
+    "httptools",
+    "jinja2",
+    "limits",
+    "psycopg",
+    "pwdlib.hashers.argon2",
+    "pwdlib.hashers.bcrypt",
+    "pydantic_settings",
+    "redis",
+    "rich.status",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlmodel.ext.asyncio.session",
+    "structlog",
+    "typer.main",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+    "fastapi_users_sqlmodel.migrations",
+)
 
 # For `-c`: run a module as if psycopg were not installed.
 WITHOUT_PSYCOPG = """
@@ -102,13 +134,18 @@ class Program:
 class Programs:
     """Starts programs; a folder for what they write, and an environment with nothing in it that they did not get."""
 
-    def __init__(self, interpreter: socket.socket, folder: Path) -> None:
+    def __init__(self, interpreter: socket.socket, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._interpreter = interpreter
+        self._env = dict(env or {})
         self._notes = folder / "notes"
         self._notes.mkdir(parents=True)
         self.folder = folder / "folder"
         self.folder.mkdir()
         self._started: list[Program] = []
+
+    def set(self, **env: str) -> None:
+        """Set variables in the environment of all programs that are started from now on."""
+        self._env |= env
 
     def start(
         self,
@@ -127,7 +164,7 @@ class Programs:
             terminal: The descriptor of what it reads and writes; else it reads nothing, and what it writes is kept.
             fresh: Whether it is an interpreter of its own, which imports all by itself; that takes seconds.
         """
-        environment = environment_of(env or {})
+        environment = environment_of({**self._env, **(env or {})})
         if not arguments[0].startswith("-"):
             arguments = (str(Path(environment["PYTHONPATH"].split(os.pathsep)[0], arguments[0])), *arguments[1:])
         name = str(len(self._started))
@@ -180,15 +217,18 @@ def environment_of(given: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def preloaded_interpreter() -> Iterator[socket.socket]:
+def preloaded_interpreter(
+    python: Path = Path(sys.executable), modules: Sequence[str] = WORLD, env: Mapping[str, str] | None = None
+) -> Iterator[socket.socket]:
     """Start the interpreter that becomes our programs; it ends when its socket is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours:
         with theirs:
             interpreter = subprocess.Popen(
-                [sys.executable, "-m", "tests.preloaded", str(theirs.fileno())],
+                # -P: the folder of the script is on nobody's path.
+                [python, "-P", ROOT / "tests" / "preloaded.py", str(theirs.fileno()), *modules],
                 cwd=ROOT,
-                env=environment_of({}),
+                env=environment_of(env or {}),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -200,9 +240,9 @@ def preloaded_interpreter() -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def open_programs(interpreter: socket.socket, folder: Path) -> Iterator[Programs]:
+def open_programs(interpreter: socket.socket, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Programs]:
     """Yield a starter of programs; what still runs at the end is ended."""
-    programs = Programs(interpreter, folder)
+    programs = Programs(interpreter, folder, env)
     try:
         yield programs
     finally:

@@ -1,20 +1,16 @@
 """The README says nothing that is not so: its tree, its listing and its commands."""
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+from tests.documents import ROOT, blocks, read_page
+
+README = read_page("README.md")
 LIBRARY = ROOT / "src" / "fastapi_users_sqlmodel"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
 def caption(path: Path) -> str:
@@ -45,12 +41,12 @@ def tree() -> str:
 
 
 def test_tree_has_the_captions_that_the_modules_give_themselves() -> None:
-    assert blocks("")[-1] == tree()
+    assert blocks(README, "")[-1] == tree()
 
 
 def test_listing_runs_and_reaches_users_through_a_team(tmp_path: Path) -> None:
     (tmp_path / "listing.py").write_text(
-        blocks("python")[0]
+        blocks(README, "python")[0]
         + """
 
 import asyncio
@@ -87,7 +83,7 @@ asyncio.run(main())
 
 def test_listing_passes_mypy_strict(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api")
-    (tmp_path / "listing.py").write_text(blocks("python")[0])
+    (tmp_path / "listing.py").write_text(blocks(README, "python")[0])
 
     out, err, status = api.run(["--strict", "--cache-dir", str(tmp_path), str(tmp_path / "listing.py")])
 
@@ -95,7 +91,7 @@ def test_listing_passes_mypy_strict(tmp_path: Path) -> None:
 
 
 def test_ci_runs_the_test_command() -> None:
-    start = blocks("sh")[0].splitlines()
+    start = blocks(README, "sh")[0].splitlines()
 
     assert start[1].startswith("uv run pytest ")
     assert "uv run pytest" in (ROOT / ".ci" / "run").read_text() + (ROOT / "scripts" / "test").read_text()
