@@ -14,17 +14,19 @@ def read_page(name: str) -> str:
     return (ROOT / name).read_text()
 
 
+def walk(page: str) -> list[tuple[str, str, str]]:
+    """List the fenced blocks in their order: language, name of the file (```python title="app.py"), and text."""
+    return _FENCED.findall(page)
+
+
 def blocks(page: str, language: str) -> list[str]:
-    """List the fenced blocks of a language; "" is that of blocks that name none."""
-    return [code for found, _, code in _FENCED.findall(page) if found == language]
+    """List the blocks of a language; "" is that of blocks that name none."""
+    return [code for found, _, code in walk(page) if found == language]
 
 
 def files(page: str) -> dict[str, str]:
-    """Return the blocks that are files, by the name that their first line gives them: ```python title="app.py"."""
-    found = [(name, code) for _, name, code in _FENCED.findall(page) if name]
-    names = [name for name, _ in found]
-    assert len(set(names)) == len(names), f"one page writes a file twice: {names}"
-    return dict(found)
+    """Return the blocks that are files, by their names."""
+    return {name: code for _, name, code in walk(page) if name}
 
 
 def installed(page: str) -> list[str]:
