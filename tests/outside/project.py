@@ -1,6 +1,7 @@
 """A stranger's project: a folder that is empty at first, and the commands that its owner types there."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.programs import Programs, Ran
@@ -21,6 +22,8 @@ WORLD = (
     "sqlmodel.ext.asyncio.session",
     "uvicorn.main",
 )
+
+SEVERAL = "import json, sys; from alembic.config import main; [main(argv) for argv in json.loads(sys.argv[1])]"
 
 
 class Outside:
@@ -53,6 +56,12 @@ class Outside:
         """Run a command of Alembic that has to succeed, and return what it printed."""
         ran = self.alembic(*arguments, env=env)
         assert ran.status == 0, f"alembic {' '.join(arguments)}:\n{ran.out}\n{ran.err}"
+        return ran.out
+
+    def migrate_in_one(self, *commands: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+        """Run several commands of Alembic in one process, which imports the models once; return what they printed."""
+        ran = self.python("-c", SEVERAL, json.dumps(commands), env=env)
+        assert ran.status == 0, f"{ran.out}\n{ran.err}"
         return ran.out
 
     def revise(self, message: str, *, env: Mapping[str, str] | None = None) -> str:

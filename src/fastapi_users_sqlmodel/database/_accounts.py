@@ -151,7 +151,7 @@ def _columns_by_session(user_table: Any) -> Select[Any]:
 
 def fits(session: Session, table: type[Any], key: int) -> bool:
     """Tell whether the integer is in the id column's range; a driver fails on one that is not."""
-    kind = inspect(table).local_table.c["id"].type
+    kind = inspect(table).columns["id"].type
     if session.get_bind(inspect(table)).dialect.name == "sqlite" or isinstance(kind, BigInteger):
         bits = 64
     elif isinstance(kind, SmallInteger):
@@ -163,9 +163,10 @@ def fits(session: Session, table: type[Any], key: int) -> bool:
 
 
 def _upgrade_hash(connection: Connection, tables: AccountTables, id_: Any, known_hash: str, upgraded: str) -> bool:
-    users = tables.users
-    as_known = (users.c.id == id_, users.c.hashed_password == known_hash)
-    return connection.execute(update(users).where(*as_known).values(hashed_password=upgraded)).rowcount == 1
+    user = tables.user_columns
+    as_known = (user["id"] == id_, user["hashed_password"] == known_hash)
+    statement = update(tables.users).where(*as_known).values({user["hashed_password"]: upgraded})
+    return connection.execute(statement).rowcount == 1
 
 
 def _column(table: type[Any], name: str) -> Any:

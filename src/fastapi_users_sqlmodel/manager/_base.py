@@ -109,7 +109,7 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
 
     def _require_values(self, changes: Mapping[str, Any]) -> None:
         """Refuse null where the column takes none: the schemas of FastAPI Users say null for what is not sent."""
-        columns = account_tables(self.user_db.user_table).users.c
+        columns = account_tables(self.user_db.user_table).user_columns
         missing = [name for name, value in changes.items() if value is None and name in columns]
         if refused := sorted(name for name in missing if not columns[name].nullable):
             raise FieldsNotAllowed(refused, "cannot be null")

@@ -162,10 +162,10 @@ def rotate(
 # What is refreshed often is made once, as SQLAlchemy knows it again at a glance.
 @lru_cache(maxsize=32)
 def _locked(tables: AccountTables) -> Select[Any]:
-    table, users = tables.sessions, tables.users
-    lives = (table.c.id == bindparam("session_id"), table.c.idle_expires_at > bindparam("now"), users.c.is_active)
+    table, user = tables.sessions, tables.user_columns
+    lives = (table.c.id == bindparam("session_id"), table.c.idle_expires_at > bindparam("now"), user["is_active"])
     # The session alone is locked: whoever changes an account locks the user first, and its sessions then.
-    return select(table).join(users, users.c.id == table.c.user_id).where(*lives).with_for_update(of=table)
+    return select(table).join(tables.users, user["id"] == table.c.user_id).where(*lives).with_for_update(of=table)
 
 
 @lru_cache(maxsize=32)
@@ -247,9 +247,9 @@ def is_alive(
     connection: Connection, tables: AccountTables, session_id: uuid.UUID, *, flags: Sequence[str] = ("is_active",)
 ) -> bool:
     """Tell whether a session lives, and whether its user has these flags."""
-    table, users = tables.sessions, tables.users
-    alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), *(users.c[name] for name in flags))
-    statement = select(func.count()).select_from(table).join(users, users.c.id == table.c.user_id).where(*alive)
+    table, user = tables.sessions, tables.user_columns
+    alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), *(user[name] for name in flags))
+    statement = select(func.count()).select_from(table).join(tables.users, user["id"] == table.c.user_id).where(*alive)
     return connection.scalar(statement) == 1
 
 

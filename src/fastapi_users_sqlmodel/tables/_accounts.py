@@ -1,6 +1,7 @@
 """The tables that stand beside every table of users: sessions, tokens sent by mail, and the audit trail."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,8 @@ class AccountTables:
     sessions: Table
     tokens: Table
     audit_events: Table
+    # By the names of the attributes: a project may call the columns otherwise.
+    user_columns: Mapping[str, Column[Any]] = field(compare=False, repr=False)
 
 
 def account_tables(user_table: type[Any]) -> AccountTables:
@@ -61,12 +64,15 @@ def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
     """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
     users = mapper.local_table
     if mapper.inherits is None and isinstance(users, Table) and not hasattr(users, _ATTRIBUTE):
-        setattr(users, _ATTRIBUTE, AccountTables(users, _sessions(users), _tokens(users), _audit_events(users)))
+        columns = dict(mapper.columns.items())
+        id_ = columns["id"]
+        beside = AccountTables(users, _sessions(users, id_), _tokens(users, id_), _audit_events(users, id_), columns)
+        setattr(users, _ATTRIBUTE, beside)
 
 
-def _sessions(users: Table) -> Table:
+def _sessions(users: Table, id_: Column[Any]) -> Table:
     name = f"{users.name}_session"
-    user_id = Column("user_id", users.c.id.type, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True)
+    user_id = Column("user_id", id_.type, ForeignKey(id_, ondelete="CASCADE"), nullable=False, index=True)
 
     def moment(name: str, **options: Any) -> Column[datetime]:
         return Column(name, UTCDateTime(), **options)
@@ -97,8 +103,8 @@ def _sessions(users: Table) -> Table:
     )
 
 
-def _tokens(users: Table) -> Table:
-    user_id = Column("user_id", users.c.id.type, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=True)
+def _tokens(users: Table, id_: Column[Any]) -> Table:
+    user_id = Column("user_id", id_.type, ForeignKey(id_, ondelete="CASCADE"), nullable=True)
     canonical = Column("email_canonical", String(EMAIL_CANONICAL_LENGTH), nullable=False, index=True)
     expires_at: Column[datetime] = Column("expires_at", UTCDateTime(), nullable=False, index=True)
     name = f"{users.name}_token"
@@ -119,9 +125,9 @@ def _tokens(users: Table) -> Table:
     )
 
 
-def _audit_events(users: Table) -> Table:
+def _audit_events(users: Table, id_: Column[Any]) -> Table:
     # No foreign key: an event outlives its user.
-    user_id = Column("user_id", users.c.id.type, nullable=True)
+    user_id = Column("user_id", id_.type, nullable=True)
     kind = Column("kind", String(32), nullable=False)
     network = Column("network", String(64), nullable=True)
     # SQLite counts up an INTEGER alone.
@@ -133,7 +139,7 @@ def _audit_events(users: Table) -> Table:
         number,
         kind,
         user_id,
-        Column("actor_id", users.c.id.type, nullable=True, index=True),
+        Column("actor_id", id_.type, nullable=True, index=True),
         Column("email", String(EMAIL_LENGTH), nullable=True),
         network,
         Column("request_id", String(64), nullable=True),

@@ -1,0 +1,251 @@
+"""Apps of others, in small: each is migrated, served and used over HTTP, and does what is special about it.
+
+tests/examples proves what the account routes promise, on FastAPI Users' own example in the repository's environment.
+This file adds what that example has not, from the wheel: other ids, strategies, tables, inheritance, stores, sessions.
+The shapes are those of public projects; no line is theirs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+
+from tests.library.alembic_project import INI, MAKO
+from tests.outside.project import Outside
+
+APPS = Path(__file__).parent / "apps"
+SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+ANNA, BERT = "anna@example.com", "bert@example.com"
+PASSWORD, WRONG = "correct horse battery", "not this horse at all"
+ENV = """\
+from apps.{name} import Base
+from apps.db import DATABASE_URL
+from fastapi_users_sqlmodel.migrations import run_migrations
+
+run_migrations(Base.metadata, url=DATABASE_URL{options})
+"""
+
+thorough = pytest.mark.thorough
+SQLITE_FIRST = ["sqlite", pytest.param("postgresql", marks=thorough)]
+POSTGRESQL_FIRST = ["postgresql", pytest.param("sqlite", marks=thorough)]
+POSTGRESQL = ["postgresql"]
+
+
+def on(databases: list[Any]) -> pytest.MarkDecorator:
+    """Run on these databases; one of two is left to the long run."""
+    return pytest.mark.parametrize("database_url", databases, indirect=True)
+
+
+def waits_for(builder: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(reason=f"not mended yet: {builder}", strict=False)
+
+
+type Start = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
+
+
+@pytest.fixture
+def start(outside: Outside, outside_url: str) -> Start:
+    """Return a context manager that migrates an app, serves it, and yields a client; nothing may have failed in it."""
+    outside.programs.set(DATABASE_URL=outside_url, SECRET_KEY=SECRET)
+
+    @asynccontextmanager
+    async def start(name: str, options: str = "") -> AsyncIterator[httpx2.AsyncClient]:
+        env = ENV.format(name=name, options=options)
+        outside.write({f"apps/{part}.py": (APPS / f"{part}.py").read_text() for part in ("db", "parts", name)})
+        outside.write({"alembic.ini": INI, "alembic/env.py": env, "alembic/script.py.mako": MAKO})
+        (outside.folder / "alembic" / "versions").mkdir()
+        out = await asyncio.to_thread(
+            outside.migrate_in_one, ["revision", "--autogenerate", "-m", "First"], ["upgrade", "head"], ["check"]
+        )
+        assert "No new upgrade operations detected." in out
+        server = await asyncio.to_thread(outside.serve, f"apps.{name}:app")
+        async with server.client() as client:
+            yield client
+        server.stop_silently()
+
+    return start
+
+
+async def register(client: httpx2.AsyncClient, prefix: str = "", email: str = ANNA, **fields: Any) -> dict[str, Any]:
+    body = {"email": email, "password": PASSWORD, **fields}
+    answer = await client.post(f"{prefix}/auth/register", json=body)
+    assert answer.status_code == 201, answer.text
+    user: dict[str, Any] = answer.json()
+    return user
+
+
+async def login(
+    client: httpx2.AsyncClient, prefix: str = "", email: str = ANNA, password: str = PASSWORD
+) -> httpx2.Response:
+    return await client.post(f"{prefix}/auth/login", data={"username": email, "password": password})
+
+
+async def bearer(client: httpx2.AsyncClient, prefix: str = "", email: str = ANNA) -> dict[str, str]:
+    answer = await login(client, prefix, email)
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+@waits_for("check_models refuses lazy='joined' OAuth accounts")
+@on(SQLITE_FIRST)
+async def test_string_ids_and_cookies_and_accounts_at_a_provider(start: Start) -> None:
+    async with start("string_ids") as client:
+        anna = await register(client)
+        assert (anna["id"][:4], anna["oauth_accounts"]) == ("usr_", [])
+        assert (await login(client)).status_code == 204
+        assert (await client.get("/users/me")).json()["id"] == anna["id"]
+        account = {"provider": "github", "token": "1", "id": "17", "email": BERT}
+        bert = (await client.post("/provider", json=account)).json()
+        assert [each["account_id"] for each in bert["oauth_accounts"]] == ["17"]
+        again = await client.post("/provider", json={**account, "token": "2"})
+        assert (again.json()["id"], len(again.json()["oauth_accounts"])) == (bert["id"], 1)
+        assert (await client.post("/auth/logout")).status_code == 204
+        assert (await client.get("/users/me")).status_code == 401
+
+
+@waits_for("tokens of DatabaseStrategy outlive a changed password")
+@on(SQLITE_FIRST)
+async def test_integer_ids_and_tokens_in_the_database(start: Start) -> None:
+    async with start("integer_ids") as client:
+        anna = await register(client)
+        one, other = await bearer(client), await bearer(client)
+        assert (await client.get("/users/me", headers=one)).json()["id"] == anna["id"] == 1
+        assert (await client.post("/auth/logout", headers=one)).status_code == 204
+        assert (await client.get("/users/me", headers=one)).status_code == 401
+        change = {"password": WRONG, "current_password": PASSWORD}
+        assert (await client.patch("/users/me", json=change, headers=other)).status_code == 200
+        # A stolen token does not outlive the password that it was got with.
+        assert (await client.get("/users/me", headers=other)).status_code == 401
+
+
+@waits_for("check_models refuses postgresql.UUID")
+@on(POSTGRESQL)
+async def test_foreign_keys_of_postgresqls_own_type(start: Start) -> None:
+    async with start("postgresql_uuids") as client:
+        await register(client)
+        headers = await bearer(client)
+        assert (await client.post("/orders", headers=headers)).json() == 1
+        assert (await client.post("/orders", headers=headers)).json() == 2
+
+
+@waits_for("include_schemas")
+@on(POSTGRESQL)
+async def test_users_in_a_schema(start: Start, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE SCHEMA auth")
+    async with start("in_a_schema", ", include_schemas=True") as client:
+        anna = await register(client)
+        assert (await client.get("/users/me", headers=await bearer(client))).json() == anna
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT email FROM auth.users").fetchall() == [(ANNA,)]
+
+
+@waits_for("limits are keyed by a bare id")
+@on(POSTGRESQL_FIRST)
+async def test_two_tables_of_users(start: Start) -> None:
+    async with start("two_tables") as client:
+        customer, staff = await register(client, "/customers"), await register(client, "/staff")
+        assert customer["id"] == staff["id"] == 1
+        headers = await bearer(client, "/customers")
+        assert (await client.get("/customers/users/me", headers=headers)).status_code == 200
+        assert (await client.get("/staff/users/me", headers=headers)).status_code == 401
+        for _ in range(5):
+            assert (await login(client, "/customers", password=WRONG)).status_code == 400
+        assert (await login(client, "/customers")).status_code == 429
+        # One of the two is locked out, the other one has the same id and is not.
+        assert (await login(client, "/staff")).status_code == 200
+
+
+@waits_for("joined accounts")
+@on(POSTGRESQL_FIRST)
+async def test_accounts_that_are_joined_come_with_every_answer(start: Start) -> None:
+    async with start("joined_accounts") as client:
+        assert (await register(client))["oauth_accounts"] == []
+        headers = await bearer(client)
+        for name in ("google", "github", "microsoft"):
+            linked = await client.post("/link", params={"name": name}, headers=headers)
+            assert linked.status_code == 200, linked.text
+        me = await client.get("/users/me", headers=headers)
+        assert [each["oauth_name"] for each in me.json()["oauth_accounts"]] == ["github", "google", "microsoft"]
+        changed = await client.patch("/users/me", json={}, headers=headers)
+        assert (changed.status_code, changed.json()) == (200, me.json())
+
+
+@waits_for("sessions go past the store's get")
+@on(SQLITE_FIRST)
+async def test_whom_the_stores_own_get_does_not_find_is_nobody(start: Start) -> None:
+    async with start("soft_delete") as client:
+        await register(client)
+        tokens = (await login(client)).json()
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert (await client.get("/users/me", headers=headers)).status_code == 200
+        assert (await client.post("/leave", headers=headers)).status_code == 204
+        assert (await client.get("/users/me", headers=headers)).status_code == 401
+        refreshed = await client.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+        assert refreshed.status_code == 401
+        refused = await login(client)
+        assert (refused.status_code, refused.json()) == (400, {"detail": "LOGIN_BAD_CREDENTIALS"})
+        assert (await client.post("/auth/forgot-password", json={"email": ANNA})).status_code == 202
+
+
+@waits_for("duplicates of unique columns, deferred columns")
+@on(POSTGRESQL_FIRST)
+async def test_a_unique_phone_and_a_deferred_biography(start: Start) -> None:
+    async with start("unique_phone") as client:
+        await register(client, phone="+15550100")
+        taken = {"email": BERT, "password": PASSWORD, "phone": "+15550100"}
+        assert (await client.post("/auth/register", json=taken)).status_code == 400
+        await register(client, email=BERT, phone="+15550101")
+        headers = await bearer(client, email=BERT)
+        refused = await client.patch("/users/me", json={"phone": "+15550100"}, headers=headers)
+        assert refused.status_code == 400, refused.text
+        changed = await client.patch("/users/me", json={"biography": "Long."}, headers=headers)
+        assert (changed.status_code, changed.json()["phone"]) == (200, "+15550101")
+        assert (await client.get("/biography", headers=headers)).json() == "Long."
+
+
+@on(SQLITE_FIRST)
+async def test_admins_that_extend_users(start: Start) -> None:
+    async with start("joined_admins") as client:
+        await register(client)
+        admin = await register(client, "/admins", email=BERT, department="IT")
+        assert admin["department"] == "IT"
+        headers = await bearer(client, "/admins", BERT)
+        assert (await client.get("/admins/users/me", headers=headers)).json() == admin
+        changed = await client.patch("/admins/users/me", json={"department": "HR"}, headers=headers)
+        assert changed.json() == {**admin, "department": "HR"}
+        # Admins are users; users are no admins.
+        assert (await client.get("/users/me", headers=await bearer(client, email=BERT))).json()["id"] == admin["id"]
+        assert (await login(client, "/admins")).status_code == 400
+        both = await client.post("/auth/register", json={"email": BERT, "password": PASSWORD})
+        assert (both.status_code, both.json()) == (400, {"detail": "REGISTER_USER_ALREADY_EXISTS"})
+
+
+@waits_for("last_seen is written on a read-only connection")
+@on(POSTGRESQL_FIRST)
+async def test_gets_on_a_session_that_cannot_write(start: Start) -> None:
+    async with start("read_only_gets") as client:
+        await register(client)
+        headers = await bearer(client)
+        assert (await client.get("/users/me", headers=headers)).status_code == 200
+        await asyncio.sleep(2.1)
+        # Its use would be recorded now.
+        assert (await client.get("/users/me", headers=headers)).status_code == 200
+
+
+@waits_for("IntegrityError of an overridden create")
+@on(SQLITE_FIRST)
+async def test_a_store_that_writes_by_itself(start: Start) -> None:
+    async with start("own_store") as client:
+        anna = await register(client, username="Anna")
+        assert (await client.get("/profiles")).json() == 1
+        headers = await bearer(client, email="ANNA")
+        assert (await client.get("/users/me", headers=headers)).json() == anna
+        twice = await client.post("/auth/register", json={"email": ANNA.upper(), "password": PASSWORD})
+        assert (twice.status_code, twice.json()) == (400, {"detail": "REGISTER_USER_ALREADY_EXISTS"})
+        assert (await client.get("/profiles")).json() == 1
