@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ class PasswordHasher:
         self, password_helper: PasswordHelper | None = None, *, concurrency: int | None = None, queue: int = 64
     ) -> None:
         self.password_helper = password_helper or PasswordHelper()
-        concurrency = concurrency or max(1, (os.process_cpu_count() or 1) - 1)
+        concurrency = concurrency or max(1, _usable_cores() - 1)
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="password")
         self._places = threading.BoundedSemaphore(concurrency + queue)
 
@@ -121,6 +122,13 @@ class PasswordHasher:
         # Free when the thread is done with it, which may be later than when the caller has gone away.
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
+
+
+def _usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def normalize_password(password: str) -> str:

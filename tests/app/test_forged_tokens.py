@@ -12,7 +12,6 @@ from tests.app.conftest import Connect, Letters
 from tests.app.forgeries import FORGERIES, ISSUER, Forger, Forgery
 from tests.app.shapes import UNAUTHORIZED, said, user_read
 
-
 # A token is refused before any database is asked.
 pytestmark = pytest.mark.one_database
 

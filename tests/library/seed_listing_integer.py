@@ -1,6 +1,6 @@
 # The listing of FastAPI Users' documentation with its other type of id. It has no types for a checker.
 # mypy: ignore-errors
-# ruff: noqa: ANN201, I001, UP035, UP043
+# ruff: noqa: ANN201, I001, UP035
 from typing import AsyncGenerator
 
 from fastapi import Depends
