@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from app.core.settings import settings
 from app.models import User
@@ -220,6 +220,45 @@ class TestAccount:
             await house.fail(user.email, 5, network=network)
         assert_too_many(await house.login(user.email, network=new_network()), within=3600)
         assert (await house.login(other.email, network=new_network())).status_code == 200
+
+
+class TestErrors:
+    """A failure of ours is no failed login."""
+
+    async def test_a_locked_account(self, ground: Ground, hashed_password: str) -> None:
+        server = start_server(ground.programs, database_url=ground.database_url, env=ENV)
+        async with server.client() as client:
+            house = House(server, ground.database_url, hashed_password, client)
+            user, network = house.add_user(), new_network()
+            with connected(house.database_url) as connection:
+                connection.execute(select(User).where(col(User.id) == user.id).with_for_update())
+                answers = await asyncio.gather(*(house.login(user.email, network=network) for _ in range(5)))
+            assert [answer.status_code for answer in answers] == [503] * 5
+            await house.fail(user.email, 4, network=network)
+            assert (await house.login(user.email, network=network)).status_code == 200
+        server.stop()
+
+
+class TestRegistrations:
+    """Thirty in a minute from a network, of free and taken addresses alike."""
+
+    async def test_of_a_taken_address(self, house: House) -> None:
+        user, network = house.add_user(), new_network()
+        body = {"email": user.email, "password": PASSWORD}
+        paths = itertools.islice(itertools.cycle(("/auth/register", "/users")), 34)
+        answers = await asyncio.gather(*(house.post(path, network, **body) for path in paths))
+        statuses = Counter(answer.status_code for answer in answers)
+        # Some may have met the limit of mails, which counts those that are under way.
+        assert statuses[400] <= 30
+        for path in ("/auth/register", "/users"):
+            while (answer := await house.post(path, network, **body)).status_code == 400:
+                statuses[400] += 1
+            assert_too_many(answer, within=60)
+            free = {**body, "email": f"new{next(_people)}@example.com"}
+            assert_too_many(await house.post(path, network, **free), within=60)
+        assert statuses[400] == 30
+        assert (await house.login(user.email, network=network)).status_code == 200
+        assert (await house.post("/users", new_network(), **body)).status_code == 400
 
 
 @pytest.mark.parametrize(

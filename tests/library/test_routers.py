@@ -108,7 +108,7 @@ CODES = {
     ("post", "/auth/request-verify-token"): {"429"},
     ("post", "/auth/verify"): {"VERIFY_USER_BAD_TOKEN", "VERIFY_USER_ALREADY_VERIFIED"},
     ("post", "/auth/forgot-password"): {"429"},
-    ("post", "/auth/reset-password"): {"RESET_PASSWORD_BAD_TOKEN", "RESET_PASSWORD_INVALID_PASSWORD", "503"},
+    ("post", "/auth/reset-password"): {"RESET_PASSWORD_BAD_TOKEN", "RESET_PASSWORD_INVALID_PASSWORD", "429", "503"},
     ("post", "/auth/change-password"): {
         "CURRENT_PASSWORD_BAD",
         "UPDATE_USER_INVALID_PASSWORD",

@@ -27,7 +27,6 @@ from tests.library.accounts import (
     request,
 )
 from tests.library.models import Models
-from tests.spellings import SPELLINGS, TYPED
 
 pytestmark = pytest.mark.parametrize(
     ("form", "kind"), [("sqlalchemy-uuid", "async"), ("sqlmodel-int", "sync")], indirect=True
@@ -138,47 +137,6 @@ class TestStatements:
             await sign_in(accounts, username, "wrong")
             heard.append(list(said))
         assert heard[0] == heard[1]
-
-
-class TestWhatIsCounted:
-    async def test_an_account_is_one_whatever_name_is_typed(self, accounts: Accounts) -> None:
-        await accounts.user(TYPED, username="joerg")
-        names = ["joerg", "JOERG", *SPELLINGS]
-        for name in names[:5]:
-            assert await sign_in(accounts, name, "wrong") is None
-        for name in names:
-            with pytest.raises(TooManyRequests):
-                await sign_in(accounts, name)
-
-    async def test_a_name_of_nobody_too(self, accounts: Accounts) -> None:
-        for name in SPELLINGS[:5]:
-            assert await sign_in(accounts, name, "wrong") is None
-        for name in SPELLINGS:
-            with pytest.raises(TooManyRequests):
-                await sign_in(accounts, name)
-
-    async def test_a_right_password_is_not(self, accounts: Accounts) -> None:
-        await accounts.user()
-        for _ in range(8):
-            assert await sign_in(accounts, "anna@example.com") is not None
-
-    async def test_a_known_network_is_let_in_while_others_attack(self, accounts: Accounts) -> None:
-        await accounts.user()
-        assert await sign_in(accounts, "anna@example.com") is not None
-        attacks = [request(f"198.51.100.{n}") for n in range(50)]
-        for attack in attacks:
-            assert await accounts.manager.sign_in(credentials("anna@example.com", "wrong"), attack) is None
-        with pytest.raises(TooManyRequests):
-            await accounts.manager.sign_in(credentials("anna@example.com"), request("203.0.113.1"))
-        assert await sign_in(accounts, "anna@example.com") is not None
-
-    async def test_the_current_password_is_counted_with_them(self, accounts: Accounts) -> None:
-        user = await accounts.user()
-        for _ in range(5):
-            with pytest.raises(InvalidCurrentPassword):
-                await accounts.manager.change_password(user, "wrong", NEW_PASSWORD, request())
-        with pytest.raises(TooManyRequests):
-            await sign_in(accounts, "anna@example.com")
 
 
 class TestAnOldHash:

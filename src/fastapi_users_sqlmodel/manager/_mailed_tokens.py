@@ -93,6 +93,7 @@ class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
         Raises:
             InvalidResetPasswordToken: The token is unknown, used, or too old, or the account deactivated.
             InvalidPasswordException: The password is refused; the token stays good.
+            TooManyRequests: There were too many resets of this account within an hour; the token stays good.
             HashingQueueFullError: Too many wait already; the token stays good.
         """
         issued = await self.user_db.ask(tokens.find, Purpose.RESET_PASSWORD, token)
@@ -102,6 +103,9 @@ class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
         if known is None or not known.is_active:
             raise InvalidResetPasswordToken
         await self.validate_password(password, known)
+        if self.throttle is not None and request is not None:
+            # One token, sent many times at once, would be hashed as often before the first one uses it up.
+            await self.throttle.require_reset(self._account(known))
         hashed_password = await self.password_hasher.hash(password)
         async with self.user_db.transaction():
             user, issued = await self._use(Purpose.RESET_PASSWORD, token, InvalidResetPasswordToken)

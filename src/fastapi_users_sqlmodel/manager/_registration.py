@@ -15,6 +15,7 @@ from fastapi_users_sqlmodel.exceptions import (
     UsernameAlreadyExists,
 )
 from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind, wait_for_the_beat
+from fastapi_users_sqlmodel.throttling import client_network
 
 
 class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
@@ -24,7 +25,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
         """Create a user who registers; None where accounts are concealed, whether the address was free or taken.
 
         Raises: as `create`, and
-            TooManyRequests: Too many mails were asked for from this network.
+            TooManyRequests: Too many registrations, or too many mails, came from this network.
             UserAlreadyExists: The address is taken, and accounts are not concealed.
         """
         began = time.monotonic()
@@ -58,6 +59,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
             UserAlreadyExists: The address is registered already, or somebody may claim it back.
             UsernameAlreadyExists: The username is taken.
             InvalidPasswordException: The password is refused.
+            TooManyRequests: `safe` and with a request: there were too many registrations from its network.
             HashingQueueFullError: Too many wait already.
         """
         # A project's schema may say by these methods what becomes of its fields.
@@ -66,6 +68,9 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
         password = values.pop("password")
         if safe and (unknown := values.keys() - self.registration_fields - {"email"}):
             raise FieldsNotAllowed(sorted(unknown))
+        if safe and self.throttle is not None and request is not None:
+            # A taken address too, and never given back: its hash costs as much, and the limit tells nothing.
+            await self.throttle.require_registration(client_network(request))
         await self.validate_password(password, user_create)
         await self.release()
         values["hashed_password"] = await self.password_hasher.hash(password)

@@ -20,6 +20,7 @@ from fastapi_users_sqlmodel.passwords import (
     HashingQueueFullError,
     Verified,
 )
+from fastapi_users_sqlmodel.tables._accounts import account_tables
 from fastapi_users_sqlmodel.throttling import Reservation, client_network
 
 
@@ -53,22 +54,22 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         """
         attempt = self._attempt or _Attempt()
         user = await self._find_by_login(credentials.username)
-        reservation = await self._reserve(user, credentials.username, attempt.request)
-        verified, user = await self._verify_as_of_now(credentials.password, user, reservation)
-        known_hash = user.hashed_password if user is not None else ""
-        is_right = verified.is_right and user is not None and user.is_active
-        async with self.user_db.transaction():
-            if is_right and user is not None:
-                # As of now: the password may have been changed while this one was being verified.
-                user = await self.user_db.lock(user.id)
-                is_right = user is not None and user.is_active and user.hashed_password == known_hash
-            is_admitted = is_right and user is not None and (user.is_verified or not attempt.requires_verification)
-            kind = AuditEventKind.LOGIN if is_admitted else AuditEventKind.LOGIN_FAILED
-            await self._record(kind, attempt.request, user_id=user.id if user is not None else None)
-            if not is_admitted:
-                await self.on_failed_login(user, attempt.request)
-        if is_right and reservation is not None:
-            await reservation.give_back()
+        async with await self._reserve(user, credentials.username, attempt.request) as place:
+            verified, user = await self._verify_as_of_now(credentials.password, user, place)
+            known_hash = user.hashed_password if user is not None else ""
+            is_right = verified.is_right and user is not None and user.is_active
+            async with self.user_db.transaction():
+                if is_right and user is not None:
+                    # As of now: the password may have been changed while this one was being verified.
+                    user = await self.user_db.lock(user.id)
+                    is_right = user is not None and user.is_active and user.hashed_password == known_hash
+                if not is_right:
+                    place.keep()
+                is_admitted = is_right and user is not None and (user.is_verified or not attempt.requires_verification)
+                kind = AuditEventKind.LOGIN if is_admitted else AuditEventKind.LOGIN_FAILED
+                await self._record(kind, attempt.request, user_id=user.id if user is not None else None)
+                if not is_admitted:
+                    await self.on_failed_login(user, attempt.request)
         if not is_admitted:
             # What has failed is an event too, and stays although the answer is an error.
             await self.release()
@@ -126,60 +127,52 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         async with self.user_db.transaction():
             await self._record(AuditEventKind.LOGOUT, request, user_id=user.id)
 
-    async def _reserve(self, user: UP | None, name: str, request: Request | None) -> Reservation | None:
+    async def _reserve(self, user: UP | None, name: str, request: Request | None) -> Reservation:
         """Count an attempt before it costs anything; the account is its id, whatever name was typed."""
         if self.throttle is None or request is None:
             await self.release()
-            return None
+            return Reservation()
         network = client_network(request)
         is_known = await self.user_db.ask(audit.knows_network, user.id if user is not None else None, network)
         await self.release()
-        account = _account(user) if user is not None else f"name:{canonical_email(name)}"
+        account = self._account(user) if user is not None else self._key("name", canonical_email(name))
         return await self.throttle.reserve_login(account=account, network=network, is_known_network=is_known)
 
-    async def _verify_as_of_now(
-        self, password: str, user: UP | None, reservation: Reservation | None
-    ) -> tuple[Verified, UP | None]:
+    async def _verify_as_of_now(self, password: str, user: UP | None, place: Reservation) -> tuple[Verified, UP | None]:
         """Verify a password, and once more if the hash is another one by now: it may be a stronger one of the same."""
-        verified = await self._verify(password, user, reservation)
+        verified = await self._verify(password, user, place)
         if not verified.is_right or user is None:
             return verified, user
         known_hash = user.hashed_password
         present = await self.user_db.reread(user.id)
         await self.release()
         if present is not None and present.hashed_password != known_hash:
-            verified = await self._verify(password, present, reservation)
+            verified = await self._verify(password, present, place)
         return verified, present
 
-    async def _verify(self, password: str, user: UP | None, reservation: Reservation | None) -> Verified:
+    async def _verify(self, password: str, user: UP | None, place: Reservation) -> Verified:
         try:
             password.encode()
         except UnicodeEncodeError:
             # A form may hold a lone surrogate, no password does, and no hasher takes one: the same work for nobody.
             password, user = "", None
-        try:
-            return await self.password_hasher.verify(password, user.hashed_password if user is not None else None)
-        except HashingQueueFullError:
-            if reservation is not None:
-                await reservation.give_back()
-            raise
+        verification = self.password_hasher.verify(password, user.hashed_password if user is not None else None)
+        return await place.decide(verification, has_failed=lambda verified: not verified.is_right)
 
     async def _forgive(self, user: UP, request: Request | None) -> None:
         """Forget the failed logins of who has just shown to be the owner in another way."""
         if self.throttle is not None and request is not None:
-            await self.throttle.forgive(account=_account(user), network=client_network(request))
+            await self.throttle.forgive(account=self._account(user), network=client_network(request))
 
     async def _count_change(self, user: UP, request: Request | None) -> None:
         if self.throttle is not None and request is not None:
-            await self.throttle.require_change(_account(user))
+            await self.throttle.require_change(self._account(user))
 
     async def _require_current_password(self, user: UP, password: str, request: Request | None) -> None:
         """Verify that the user knows the password; a wrong one counts as a failed login does."""
-        reservation = await self._reserve(user, "", request)
-        verified = await self._verify(password, user, reservation)
+        async with await self._reserve(user, "", request) as place:
+            verified = await self._verify(password, user, place)
         if verified.is_right:
-            if reservation is not None:
-                await reservation.give_back()
             return
         async with self.user_db.transaction():
             await self._record(AuditEventKind.LOGIN_FAILED, request, user_id=user.id)
@@ -187,6 +180,9 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         await self.release()
         raise InvalidCurrentPassword
 
+    def _account(self, user: UserProtocol[Any]) -> str:
+        return self._key("id", str(user.id))
 
-def _account(user: UserProtocol[Any]) -> str:
-    return f"id:{user.id}"
+    def _key(self, kind: str, name: str) -> str:
+        """Name an account for the limits, with its table: several user tables may share one `Throttle`."""
+        return f"{account_tables(self.user_db.user_table).users.fullname}:{kind}:{name}"

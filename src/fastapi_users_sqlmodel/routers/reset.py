@@ -35,7 +35,7 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         "/reset-password",
         name="reset:reset_password",
         responses=responses(
-            ErrorCode.RESET_PASSWORD_BAD_TOKEN, ErrorCode.RESET_PASSWORD_INVALID_PASSWORD, statuses=(503,)
+            ErrorCode.RESET_PASSWORD_BAD_TOKEN, ErrorCode.RESET_PASSWORD_INVALID_PASSWORD, statuses=(429, 503)
         ),
     )
     async def reset_password(

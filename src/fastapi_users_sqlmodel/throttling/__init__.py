@@ -1,5 +1,6 @@
 """Who may try how often: failed logins and mails, counted in this process or, for many, in Redis or Valkey."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from fastapi_users_sqlmodel.exceptions import TooManyRequests
 from fastapi_users_sqlmodel.throttling._counters import Counter, Counters, GiveBack, Memory
 from fastapi_users_sqlmodel.throttling._redis import Away, SharedCounters
+from fastapi_users_sqlmodel.throttling._reservation import Background, Reservation
 
 __all__ = ["Reservation", "Throttle", "ThrottleLimits", "TooManyRequests", "client_network"]
 
@@ -27,26 +29,14 @@ class ThrottleLimits:
     mails_to_address: tuple[RateLimitItem, ...] = (RateLimitItemPerMinute(1), RateLimitItemPerHour(5))
     changes_of_account: RateLimitItem = field(default_factory=partial(RateLimitItemPerHour, 20))
     mails_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 20))
-
-
-class Reservation:
-    """The place of one login among those that may fail. It stays taken unless it is given back."""
-
-    def __init__(self, give_back: GiveBack | None = None) -> None:
-        self._give_back = give_back
-
-    async def give_back(self) -> None:
-        """Count no failure: the password was right, or nobody looked at it. A second time changes nothing."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            await give_back()
+    registrations_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 30))
 
 
 class Throttle:
     """Counts before it happens what may not happen often, so that simultaneous attempts do not slip through.
 
-    Accounts are user ids or canonical names, addresses are canonical, networks are those of `client_network`; of all of
-    them only hashes are kept. While Redis is away, each process counts for itself.
+    Accounts are user ids or canonical names, each with its table; addresses are canonical, networks are those of
+    `client_network`. Only hashes of them are kept. While Redis is away, each process counts for itself.
 
     Args:
         redis_url: Where all processes count together: `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`;
@@ -62,13 +52,14 @@ class Throttle:
     ) -> None:
         self.limits = limits
         self._own = Memory()
+        self._background = Background()
         self._shared = SharedCounters(redis_url) if redis_url else None
 
     async def reserve_login(self, *, account: str, network: str, is_known_network: bool = False) -> Reservation:
         """Count a login as failed before its password is hashed.
 
         Args:
-            account: Who wants to sign in.
+            account: Who wants to sign in, with the table: the same id in another table is another account.
             network: From where.
             is_known_network: Whether the account has signed in from there before: then what others do elsewhere does
                 not lock it out, and its own failures there count for that network alone.
@@ -82,7 +73,14 @@ class Throttle:
         ]
         if not is_known_network:
             counters.append(_counter("failed-logins-of-account", self.limits.failed_logins_of_account, account))
-        return Reservation(await self._ask(lambda store: store.take(counters)))
+        take = asyncio.ensure_future(self._ask(lambda store: store.take(counters)))
+        try:
+            # A cancellation of this coroutine does not reach the task: Redis may have counted already.
+            await asyncio.wait([take])
+        except asyncio.CancelledError:
+            self._background.start(_undo(take))
+            raise
+        return Reservation(take.result(), self._background)
 
     async def forgive(self, *, account: str, network: str) -> None:
         """Forget the failed logins of an account from a network, after its password was reset from there."""
@@ -115,6 +113,23 @@ class Throttle:
             return False
         return True
 
+    async def require_registration(self, network: str) -> None:
+        """Count a registration, of a free or a taken address, before its password is hashed.
+
+        Raises:
+            TooManyRequests: There were too many from this network; this one was not counted.
+        """
+        counter = _counter("registrations-from-network", self.limits.registrations_from_network, network)
+        await self._ask(lambda store: store.take([counter]))
+
+    async def require_reset(self, account: str) -> None:
+        """Count a reset of a password with a token that is good, before the new one is hashed.
+
+        Raises:
+            TooManyRequests: There were too many of this account; this one was not counted.
+        """
+        await self._ask(lambda store: store.take([_counter("resets", self.limits.changes_of_account, account)]))
+
     async def require_change(self, account: str) -> None:
         """Count a change of which an account's owner is told by mail.
 
@@ -124,7 +139,8 @@ class Throttle:
         await self._ask(lambda store: store.take([_counter("changes", self.limits.changes_of_account, account)]))
 
     async def close(self) -> None:
-        """Close the connections; what asks later opens new ones."""
+        """Wait until what cancelled requests left is counted, and close the connections; later use opens new ones."""
+        await self._background.finish()
         if self._shared is not None:
             await self._shared.close()
 
@@ -152,6 +168,11 @@ def client_network(connection: HTTPConnection | None) -> str:
         return str(address)
     # So IPv4 looks to a socket that listens to both. The integer leaves the zone behind.
     return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
+
+
+async def _undo(take: Awaitable[GiveBack]) -> None:
+    with suppress(TooManyRequests):
+        await (await take)()
 
 
 def _counter(name: str, limit: RateLimitItem, *whose: str) -> Counter:
