@@ -29,6 +29,11 @@ def files(page: str) -> dict[str, str]:
     return {name: code for _, name, code in walk(page) if name}
 
 
+def prose(page: str) -> str:
+    """Return what is no block of code."""
+    return _FENCED.sub("", page)
+
+
 def installed(page: str) -> list[str]:
     """List what the page's `uv pip install` lines install, in their order."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]

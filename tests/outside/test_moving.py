@@ -1,0 +1,190 @@
+"""docs/moving-an-app.md moves apps that FastAPI Users' documentation would have: its commands are run as they are."""
+
+import subprocess
+
+import pytest
+import sqlalchemy as sa
+
+from fastapi_users_sqlmodel.engines import sync_url
+from tests.documents import ROOT, blocks, read_page
+from tests.outside.project import Outside
+
+PAGE = read_page("docs/moving-an-app.md")
+EXAMPLE = ROOT / "examples" / "fastapi_users_documentation"
+
+# What the example has said before it was moved.
+BEFORE = {
+    "db.py": {"from fastapi_users_sqlmodel import": "from fastapi_users.db import"},
+    "schemas.py": {"from fastapi_users_sqlmodel import": "from fastapi_users import"},
+    "users.py": {
+        "from fastapi_users_sqlmodel import BaseUserManager, FastAPIUsers, SQLAlchemyUserDatabase,": (
+            "from fastapi_users.db import SQLAlchemyUserDatabase\n"
+            "from fastapi_users import BaseUserManager, FastAPIUsers,"
+        )
+    },
+    "app.py": {},
+}
+
+MAKO = '''\
+"""${message}"""
+from alembic import op
+import sqlalchemy as sa
+import fastapi_users_db_sqlalchemy
+${imports if imports else ""}
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade():
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade():
+    ${downgrades if downgrades else "pass"}
+'''
+
+# As Alembic writes it with FastAPI Users' adapter and that template.
+REVISION = '''\
+"""Users"""
+from alembic import op
+import sqlalchemy as sa
+import fastapi_users_db_sqlalchemy
+
+revision = "1"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    op.create_table('user',
+    sa.Column('id', fastapi_users_db_sqlalchemy.generics.GUID(), nullable=False),
+    sa.Column('email', sa.String(length=320), nullable=False),
+    sa.Column('hashed_password', sa.String(length=1024), nullable=False),
+    sa.Column('is_active', sa.Boolean(), nullable=False),
+    sa.Column('is_superuser', sa.Boolean(), nullable=False),
+    sa.Column('is_verified', sa.Boolean(), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_index(op.f('ix_user_email'), 'user', ['email'], unique=True)
+    op.create_table('accesstoken',
+    sa.Column('user_id', fastapi_users_db_sqlalchemy.generics.GUID(), nullable=False),
+    sa.Column('token', sa.String(length=43), nullable=False),
+    sa.Column('created_at', fastapi_users_db_sqlalchemy.generics.TIMESTAMPAware(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['user_id'], ['user.id'], ondelete='cascade'),
+    sa.PrimaryKeyConstraint('token')
+    )
+    op.create_index(op.f('ix_accesstoken_created_at'), 'accesstoken', ['created_at'], unique=False)
+
+
+def downgrade():
+    op.drop_index(op.f('ix_accesstoken_created_at'), table_name='accesstoken')
+    op.drop_table('accesstoken')
+    op.drop_index(op.f('ix_user_email'), table_name='user')
+    op.drop_table('user')
+'''
+
+MODELS = """\
+from fastapi_users_db_sqlalchemy import SQLAlchemyBaseUserTableUUID
+from fastapi_users_db_sqlalchemy.access_token import SQLAlchemyBaseAccessTokenTableUUID
+from fastapi_users_db_sqlalchemy.generics import GUID
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+import uuid
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class User(SQLAlchemyBaseUserTableUUID, Base):
+    pass
+
+
+class AccessToken(SQLAlchemyBaseAccessTokenTableUUID, Base):
+    pass
+
+
+class Order(Base):
+    __tablename__ = "order"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(GUID, ForeignKey("user.id", ondelete="CASCADE"))
+"""
+ENV = """\
+from fastapi_users_sqlmodel.migrations import run_migrations
+from models import Base
+
+run_migrations(Base.metadata)
+"""
+# The guide's page about the database says these two lines.
+ADOPTION = (
+    MAKO.partition("${imports")[0].replace("import fastapi_users_db_sqlalchemy\n", "").replace("${message}", "Adopt")
+    + """
+from fastapi_users_sqlmodel.migrations import adopt_fastapi_users
+
+revision = "2"
+down_revision = "1"
+
+
+def upgrade():
+    adopt_fastapi_users(op)
+"""
+)
+
+
+def follow(outside: Outside) -> None:
+    """Run the page's commands in the folder, and expect its `grep` to find nothing that is left."""
+    commands = [block for block in blocks(PAGE, "sh") if block.startswith(("find", "grep"))]
+    assert len(commands) == 3
+    for command in [*(each for each in commands if each.startswith("find")), commands[1]]:
+        ran = subprocess.run(["sh", "-c", command], cwd=outside.folder, capture_output=True, text=True, check=False)
+        assert (ran.stdout, ran.stderr) == ("", "")
+
+
+async def test_documented_example(outside: Outside) -> None:
+    for name, changes in BEFORE.items():
+        text = (EXAMPLE / name).read_text().replace("examples.fastapi_users_documentation", "app")
+        for new, old in changes.items():
+            assert new in text
+            text = text.replace(new, old)
+        assert "fastapi_users_sqlmodel" not in text
+        outside.write({f"app/{name}": text})
+    follow(outside)
+    server = outside.serve("app.app:app")
+    async with server.client() as client:
+        form = {"username": "anna@example.com", "password": "correct horse battery"}
+        body = {"email": form["username"], "password": form["password"]}
+        assert (await client.post("/auth/register", json=body)).status_code == 201
+        token = (await client.post("/auth/jwt/login", data=form)).json()["access_token"]
+        hello = await client.get("/authenticated-route", headers={"Authorization": f"Bearer {token}"})
+        assert hello.json() == {"message": "Hello anna@example.com!"}
+    server.stop_silently()
+
+
+@pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)], indirect=True
+)
+def test_history_and_database(outside: Outside, outside_url: str) -> None:
+    outside.migrate("init", "alembic")
+    outside.write({"models.py": MODELS, "alembic/env.py": ENV, "alembic/script.py.mako": MAKO})
+    outside.write({"alembic/versions/1_users.py": REVISION})
+    follow(outside)
+    url = ("-x", f"url={outside_url}")
+    outside.migrate(*url, "upgrade", "head")
+    engine = sa.create_engine(sync_url(outside_url))
+    with engine.begin() as connection:
+        row = "VALUES (:id, 'Anna@example.com', '-', true, false, false)"
+        connection.execute(sa.text(f'INSERT INTO "user" {row}'), {"id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301"})
+    outside.write({"alembic/versions/2_adopt.py": ADOPTION})
+    outside.migrate(*url, "upgrade", "head")
+    outside.migrate(*url, "revision", "--autogenerate", "-m", "Tables beside the users")
+    outside.migrate(*url, "upgrade", "head")
+    assert "No new upgrade operations detected." in outside.migrate(*url, "check")
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text('SELECT email_canonical FROM "user"')) == "anna@example.com"
+    engine.dispose()
+    kept = [path for path in (outside.folder / "alembic").rglob("*.py") if "fastapi_users_db" in path.read_text()]
+    assert kept == []
