@@ -125,10 +125,11 @@ sessions = Sessions(
     _secret,
     previous=tuple(_previous),
     issuer=settings.public_url,
+    # Each setting has a default: a shorter REFRESH_TOKEN_LIFETIME alone shortens the others too.
     lifetimes=SessionLifetimes(
-        access_token=timedelta(seconds=settings.access_token_lifetime),
+        access_token=timedelta(seconds=min(settings.access_token_lifetime, settings.refresh_token_lifetime)),
         refresh_token=timedelta(seconds=settings.refresh_token_lifetime),
-        idle=timedelta(seconds=settings.session_idle_lifetime),
+        idle=timedelta(seconds=min(settings.session_idle_lifetime, settings.refresh_token_lifetime)),
     ),
 )
 cookie_transport = SessionCookieTransport(settings.public_url, max_age=sessions.lifetimes.refresh_token)

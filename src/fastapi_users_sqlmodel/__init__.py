@@ -1,9 +1,11 @@
 """FastAPI Users, at home in SQLModel: every public name."""
 
-from fastapi_users import InvalidPasswordException, models
+import uuid
+
+from fastapi_users import InvalidID, InvalidPasswordException
 from fastapi_users.manager import IntegerIDMixin, UUIDIDMixin
 
-from fastapi_users_sqlmodel import exceptions, schemas
+from fastapi_users_sqlmodel import exceptions, models, schemas
 from fastapi_users_sqlmodel.audit import AuditEventKind, audit_events
 from fastapi_users_sqlmodel.authentication import (
     BearerRefreshTransport,
@@ -17,10 +19,12 @@ from fastapi_users_sqlmodel.csrf import CSRFMiddleware
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database.access_tokens import SQLAlchemyAccessTokenDatabase, SQLModelAccessTokenDatabase
 from fastapi_users_sqlmodel.database.users import SQLAlchemyUserDatabase, SQLModelUserDatabase
+from fastapi_users_sqlmodel.exceptions import SecurityWarning
 from fastapi_users_sqlmodel.fastapi_users import FastAPIUsers
 from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.manager import BaseUserManager, LetterKind
 from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, PasswordPolicy
+from fastapi_users_sqlmodel.secret_keys import secret_key_problem
 from fastapi_users_sqlmodel.sessions import SessionLifetimes
 from fastapi_users_sqlmodel.tables.sqlalchemy import (
     SQLAlchemyBaseAccessTokenTable,
@@ -40,6 +44,9 @@ from fastapi_users_sqlmodel.tables.sqlmodel import (
 )
 from fastapi_users_sqlmodel.throttling import Throttle, ThrottleLimits
 
+# The SQLAlchemy adapter's name for it.
+UUID_ID = uuid.UUID
+
 # The names of the earlier SQLModel adapter, so that its users move by changing an import.
 SQLModelUserDatabaseAsync = SQLAlchemyUserDatabase
 SQLModelAccessTokenDatabaseAsync = SQLAlchemyAccessTokenDatabase
@@ -49,12 +56,14 @@ SQLModelBaseAccessToken = SQLModelBaseAccessTokenTableUUID
 
 __all__ = [
     "NAMING_CONVENTION",
+    "UUID_ID",
     "AuditEventKind",
     "BaseUserManager",
     "BearerRefreshTransport",
     "CSRFMiddleware",
     "FastAPIUsers",
     "IntegerIDMixin",
+    "InvalidID",
     "InvalidPasswordException",
     "LetterKind",
     "PasswordHasher",
@@ -81,6 +90,7 @@ __all__ = [
     "SQLModelBaseUserTableUUID",
     "SQLModelUserDatabase",
     "SQLModelUserDatabaseAsync",
+    "SecurityWarning",
     "SessionBackend",
     "SessionCookieTransport",
     "SessionLifetimes",
@@ -97,6 +107,7 @@ __all__ = [
     "models",
     "rel",
     "schemas",
+    "secret_key_problem",
     "share_registry",
     "unique_violation",
 ]

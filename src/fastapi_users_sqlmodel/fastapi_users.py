@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from fastapi_users_sqlmodel.authentication import Authenticator, SessionBackend
 from fastapi_users_sqlmodel.routers._errors import said
+from fastapi_users_sqlmodel.routers._oauth import warn_of_oauth
 from fastapi_users_sqlmodel.routers.account import get_account_router
 from fastapi_users_sqlmodel.routers.auth import get_auth_router, get_login_router
 from fastapi_users_sqlmodel.routers.register import get_register_router
@@ -131,6 +132,16 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
             superuser=superuser,
             check_every=check_every,
         )
+
+    def get_oauth_router(self, *args: Any, **kwargs: Any) -> APIRouter:
+        """Return FastAPI Users' OAuth router, which takes its arguments; a `SecurityWarning` says what is open."""
+        warn_of_oauth(stacklevel=3)
+        return super().get_oauth_router(*args, **kwargs)
+
+    def get_oauth_associate_router(self, *args: Any, **kwargs: Any) -> APIRouter:
+        """Return FastAPI Users' OAuth association router; a `SecurityWarning` says what is open in it."""
+        warn_of_oauth(stacklevel=3)
+        return super().get_oauth_associate_router(*args, **kwargs)
 
     def get_account_router(self, user_schema: type[BaseModel]) -> APIRouter:
         """Return a router with routes that change the password and the address, and delete the account."""

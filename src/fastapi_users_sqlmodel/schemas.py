@@ -7,12 +7,15 @@ from typing import Annotated, Generic
 from email_validator import EmailNotValidError, validate_email
 from fastapi_users import schemas
 from fastapi_users.models import ID
-from fastapi_users.schemas import BaseOAuthAccount, BaseOAuthAccountMixin, CreateUpdateDictModel
+from fastapi_users.schemas import SCHEMA, UC, UU, BaseOAuthAccount, BaseOAuthAccountMixin, CreateUpdateDictModel, U
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
 from fastapi_users_sqlmodel.identity import is_storable, typed_email
 
 __all__ = [
+    "SCHEMA",
+    "UC",
+    "UU",
     "BaseOAuthAccount",
     "BaseOAuthAccountMixin",
     "BaseUser",
@@ -22,6 +25,7 @@ __all__ = [
     "Email",
     "StorableText",
     "StoredEmail",
+    "U",
     "storable",
 ]
 

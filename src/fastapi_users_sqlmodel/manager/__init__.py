@@ -2,7 +2,13 @@
 
 from typing import Generic
 
-from fastapi_users.manager import IntegerIDMixin, UUIDIDMixin
+from fastapi_users.manager import (
+    RESET_PASSWORD_TOKEN_AUDIENCE,
+    VERIFY_USER_TOKEN_AUDIENCE,
+    IntegerIDMixin,
+    UserManagerDependency,
+    UUIDIDMixin,
+)
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.manager._administration import Administration
@@ -10,7 +16,16 @@ from fastapi_users_sqlmodel.manager._base import LetterKind
 from fastapi_users_sqlmodel.manager._registration import Registrations
 from fastapi_users_sqlmodel.manager._sign_in import SignIn
 
-__all__ = ["BaseUserManager", "IntegerIDMixin", "LetterKind", "SignIn", "UUIDIDMixin"]
+__all__ = [
+    "RESET_PASSWORD_TOKEN_AUDIENCE",
+    "VERIFY_USER_TOKEN_AUDIENCE",
+    "BaseUserManager",
+    "IntegerIDMixin",
+    "LetterKind",
+    "SignIn",
+    "UUIDIDMixin",
+    "UserManagerDependency",
+]
 
 
 class BaseUserManager(Registrations[UP, ID], Administration[UP, ID], Generic[UP, ID]):

@@ -17,6 +17,9 @@ from fastapi_users_sqlmodel.tables._accounts import AccountTables
 # So long after a rotation, whoever lost the answer or came at the same moment gets the same successor again.
 SAME_AGAIN_FOR = timedelta(seconds=10)
 _RECORDED_EVERY = timedelta(minutes=5)
+_SHORTEST = timedelta(seconds=1)
+# What is added to the present time has to be a time.
+_LONGEST = timedelta(days=3650)
 # Of one user, at the same time.
 AT_MOST = 100
 
@@ -30,11 +33,36 @@ class SessionTransport(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionLifetimes:
-    """How long an access token is good, and a session: unused, and at all, which is how long it can be refreshed."""
+    """How long tokens and sessions live.
+
+    Args:
+        access_token: How long an access token is good; never longer than its session.
+        refresh_token: How long a session can live at all, however often it is refreshed.
+        idle: How long a session lives that nobody uses.
+
+    Raises:
+        ValueError: One is shorter than a second or longer than ten years, or a session would end before what is in it:
+            `access_token` and `idle` are at most `refresh_token`.
+        TypeError: One is no timedelta.
+    """
 
     access_token: timedelta = timedelta(hours=1)
     refresh_token: timedelta = timedelta(days=30)
     idle: timedelta = timedelta(days=14)
+
+    def __post_init__(self) -> None:
+        """Refuse what no session can have."""
+        for name in ("refresh_token", "access_token", "idle"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta):
+                raise TypeError(f"SessionLifetimes({name}={value!r}): give a timedelta")
+            if not _SHORTEST <= value <= _LONGEST:
+                raise ValueError(f"SessionLifetimes({name}={value}): give at least a second and at most ten years")
+            if value > self.refresh_token:
+                raise ValueError(
+                    f"SessionLifetimes({name}={value}) is longer than refresh_token={self.refresh_token}, after which "
+                    f"every session ends: give {name} at most that, or a longer refresh_token"
+                )
 
     @property
     def recorded_every(self) -> timedelta:

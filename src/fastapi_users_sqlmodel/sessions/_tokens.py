@@ -14,6 +14,8 @@ from typing import Any
 
 import jwt
 
+from fastapi_users_sqlmodel.secret_keys import secret_key_problem
+
 _ALGORITHM = "HS256"
 _TYPE = "at+jwt"  # RFC 9068, 2.1.
 _LONGEST_JWT = 2048
@@ -59,11 +61,12 @@ class Keys:
         """Derive them.
 
         Raises:
-            ValueError: A secret is shorter than 32 bytes (RFC 7518, 3.2).
+            ValueError: A secret is weak, as `secret_key_problem` says.
         """
+        for name, one in [("secret", secret), *(("previous", one) for one in previous)]:
+            if (problem := secret_key_problem(one)) is not None:
+                raise ValueError(f"Sessions({name}=…) is {problem}; make one with `openssl rand -base64 32`")
         secrets_ = [one.encode() for one in (secret, *previous)]
-        if any(len(one) < _SECRET_BYTES for one in secrets_):
-            raise ValueError(f"the secret of sessions is shorter than {_SECRET_BYTES} bytes")
         self._by_purpose = {purpose: [_derive(one, purpose) for one in secrets_] for purpose in _PURPOSES}
         self._by_kid = {hashlib.sha256(key).hexdigest()[:16]: key for key in self._by_purpose["access"]}
 

@@ -1,0 +1,5 @@
+"""FastAPI Users' transport by cookie."""
+
+from fastapi_users.authentication.transport.cookie import CookieTransport
+
+__all__ = ["CookieTransport"]
