@@ -1,7 +1,6 @@
 """An app moves by changing imports: FastAPI Users' names are here, and what is inherited is known to be safe."""
 
 import importlib
-import inspect
 import re
 import subprocess
 import sys

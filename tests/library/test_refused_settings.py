@@ -98,10 +98,14 @@ class TestStrategies:
 
     def test_is_told_once(self) -> None:
         """A strategy is made for each request: Python shows a warning of one place once."""
+
+        def get_strategy() -> JWTStrategy[Any, Any]:
+            return JWTStrategy("SECRET", 3600)
+
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
             for _ in range(3):
-                _: JWTStrategy[Any, Any] = JWTStrategy("SECRET", 3600)
+                get_strategy()
         assert len(caught) == 1
 
     def test_a_pair_of_keys_is_no_secret(self) -> None:
