@@ -10,6 +10,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
 
+from fastapi_users_sqlmodel import _libpq
+
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -22,34 +24,30 @@ IN_EVERY_THREAD = "fastapi_users_sqlmodel.in_every_thread"
 def async_url(url: str | URL) -> URL:
     """Give a URL its async driver: aiosqlite or asyncpg; any other database keeps the one it names.
 
+    The options in a URL of PostgreSQL are libpq's, as every provider writes them. Those that asyncpg has too are
+    translated. The other ones of libpq, such as `channel_binding`, are left out, and a warning in the log names them.
+
     Raises:
         sqlalchemy.exc.ArgumentError: It is no URL.
     """
     found = _with_driver(url, _ASYNC_DRIVERS)
-    # The name that every provider of PostgreSQL writes into its URLs is libpq's, asyncpg has its own.
-    return _renamed(found, "sslmode", "ssl") if found.drivername == "postgresql+asyncpg" else found
+    return _libpq.for_asyncpg(found) if found.drivername == "postgresql+asyncpg" else found
 
 
 def sync_url(url: str | URL) -> URL:
-    """Give a URL its sync driver: the standard library's sqlite3 or psycopg 3.
+    """Give a URL its sync driver: the standard library's sqlite3 or psycopg 3, with libpq's options.
 
     Raises:
         sqlalchemy.exc.ArgumentError: It is no URL.
     """
     found = _with_driver(url, _SYNC_DRIVERS)
-    return _renamed(found, "ssl", "sslmode") if found.drivername == "postgresql+psycopg" else found
+    return _libpq.for_psycopg(found) if found.drivername == "postgresql+psycopg" else found
 
 
 def _with_driver(url: str | URL, drivers: dict[str, str]) -> URL:
     parsed = make_url(url)
     backend = parsed.drivername.partition("+")[0]
     return parsed.set(drivername=drivers.get(backend, parsed.drivername))
-
-
-def _renamed(url: URL, old: str, new: str) -> URL:
-    if old not in url.query:
-        return url
-    return url.difference_update_query([old]).update_query_dict({new: url.query[old]})
 
 
 def is_in_memory(url: URL) -> bool:

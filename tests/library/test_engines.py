@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory, prepare_sqlite, sync_url
+from tests.conftest import CreateDatabase
 
 DRIVERS = [
     ("sqlite://", "sqlite+aiosqlite://", "sqlite://"),
@@ -24,6 +25,20 @@ DRIVERS = [
         "postgresql+asyncpg://h/d?ssl=require",
         "postgresql+psycopg://h/d?sslmode=require",
     ),
+    (
+        "postgresql://h/d?sslmode=verify-full&sslrootcert=/etc/ca.pem&target_session_attrs=read-write",
+        (
+            "postgresql+asyncpg://h/d?dsn=postgresql%3A%2F%2F%3Fsslrootcert%3D%252Fetc%252Fca.pem"
+            "&ssl=verify-full&target_session_attrs=read-write"
+        ),
+        "postgresql+psycopg://h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&target_session_attrs=read-write",
+    ),
+    (
+        "postgresql:///?dbname=d&host=h&user=u",
+        "postgresql+asyncpg:///?database=d&host=h&user=u",
+        "postgresql+psycopg:///?dbname=d&host=h&user=u",
+    ),
+    ("postgresql://h/d?nonsense=1", "postgresql+asyncpg://h/d?nonsense=1", "postgresql+psycopg://h/d?nonsense=1"),
     ("mysql+asyncmy://h/d", "mysql+asyncmy://h/d", "mysql+asyncmy://h/d"),
 ]
 
@@ -33,6 +48,54 @@ def test_the_driver_of_a_url(given: str, for_async: str, for_sync: str) -> None:
     assert async_url(given).render_as_string(hide_password=False) == for_async
     assert sync_url(given).render_as_string(hide_password=False) == for_sync
     assert async_url(sync_url(given)) == async_url(given)
+
+
+# What managed databases write into their URLs.
+PROVIDERS = (
+    "sslmode=prefer&channel_binding=prefer&connect_timeout=10&keepalives=1&keepalives_idle=30&gssencmode=disable"
+)
+
+
+class TestOptionsOfLibpq:
+    def test_those_that_asyncpg_has_not_are_left_out_and_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        url = async_url(f"postgresql://u:secret@h/d?{PROVIDERS}&sslpassword=hidden&application_name=house")
+        assert url.query.keys() == {"ssl", "dsn"}
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "asyncpg has no such options, so they are left out of the database's URL: "
+            "channel_binding, connect_timeout, gssencmode, keepalives, keepalives_idle"
+        )
+
+    async def test_with_asyncpg(self, create_database: CreateDatabase) -> None:
+        options = f"{PROVIDERS}&application_name=the+house%26garden&options=-c%20geqo%3Doff%20-c%20work_mem%3D5MB"
+        url = async_url(f"{create_database()}?{options}")
+        for each in (
+            url,
+            make_url(url.render_as_string(hide_password=False)),
+            async_url(url),
+            async_url(sync_url(url)),
+        ):
+            engine = create_async_engine(each, connect_args={"server_settings": {"timezone": "Asia/Tokyo"}})
+            async with engine.connect() as connection:
+                names = ("application_name", "geqo", "work_mem", "timezone")
+                shown = [(await connection.exec_driver_sql(f"SHOW {name}")).scalar_one() for name in names]
+                assert shown == ["the house&garden", "off", "5MB", "Asia/Tokyo"]
+            await engine.dispose()
+
+    def test_with_psycopg(self, create_database: CreateDatabase) -> None:
+        for given in (f"{PROVIDERS}&application_name=house", "application_name=house&options=-c+geqo%3Doff"):
+            url = create_database()
+            engine = create_engine(sync_url(f"{url}?{given}"))
+            with engine.connect() as connection:
+                assert connection.exec_driver_sql("SHOW application_name").scalar_one() == "house"
+            engine.dispose()
+
+    async def test_a_certificate_authority_is_asked(self, create_database: CreateDatabase, tmp_path: Path) -> None:
+        """`sslrootcert` is not lost on the way: a file that is missing is an error, and not a connection without it."""
+        missing = tmp_path / "ca.pem"
+        engine = create_async_engine(async_url(f"{create_database()}?sslmode=verify-full&sslrootcert={missing}"))
+        with pytest.raises(FileNotFoundError):
+            await engine.connect()
 
 
 def test_no_url() -> None:
