@@ -151,10 +151,16 @@ class BearerSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
         keys, store = self.sessions.keys, self.user_manager.user_db
         if (known := decode_refresh(keys, token)) is None:
             return None
-        async with store.transaction():
-            refreshed = await store.ask(_rows.rotate, keys, known, self.sessions.lifetimes)
-            if refreshed.is_replay:
-                await self.user_manager.record_replayed_refresh_token(refreshed.user_id, self.connection)
+        try:
+            async with store.transaction():
+                refreshed = await store.ask(_rows.rotate, keys, known, self.sessions.lifetimes)
+                if refreshed.is_replay:
+                    await self.user_manager.record_replayed_refresh_token(refreshed.user_id, self.connection)
+                elif refreshed.child is not None:
+                    # Raises, so that it is rolled back: the token stays good where its user is found.
+                    await store.require_admitted(refreshed.user_id)
+        except UserNotExists:
+            return None
         if refreshed.child is None or refreshed.expires_at is None:
             return None
         return self._tokens(str(refreshed.user_id), refreshed.child, refreshed.expires_at)

@@ -4,27 +4,14 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Concatenate, Generic, cast
+from typing import Any, Concatenate, Generic
 
-from fastapi_users.db import BaseUserDatabase
 from fastapi_users.models import ID, UP
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Integer,
-    Select,
-    SmallInteger,
-    and_,
-    bindparam,
-    inspect,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Select, and_, bindparam, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
+from fastapi_users_sqlmodel.database._lookups import Lookups, column, fits
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
-from fastapi_users_sqlmodel.database._transactions import Transactions
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
 from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
@@ -32,19 +19,16 @@ from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_table
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
 
 
-class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
+class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
     """Users who are looked up to be changed, and the tables beside them."""
 
-    user_table: type[UP]
-
-    async def get_by_username(self, username: str) -> UP | None:
-        """Get a single user by the name that signs in, if there is a column `username`; it holds lower case."""
-        if len(username) > EMAIL_LENGTH or not is_storable(username) or not hasattr(self.user_table, "username"):
-            return None
-        return await self.run(self._read, _column(self.user_table, "username") == username.strip().lower())
-
     async def get_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
-        """Get a user and the session, which lives, in one statement."""
+        """Get a user and the session, which lives, in one statement, and one more where `get` is overridden."""
+        found = await self._find_by_session(session_id, now)
+        user = await self.admitted(found[0]) if found is not None else None
+        return (user, found[1]) if found is not None and user is not None else None
+
+    async def _find_by_session(self, session_id: uuid.UUID, now: datetime) -> tuple[UP, LiveSession] | None:
         values = {"session_id": session_id, "now": now}
         session: Any = self.session
         behind: Any = getattr(session, "sync_session", None)
@@ -62,17 +46,23 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 
     async def reread(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user as of now, whatever this session has read before."""
-        return await self.run(self._read, _column(self.user_table, "id") == id, as_of_now=True)
+        return await self._read_admitted(column(self.user_table, "id") == id, as_of_now=True)
 
     async def lock(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
         """Get a single user as of now, whom nobody else changes until this transaction ends."""
-        return await self.run(self._read, _column(self.user_table, "id") == id, lock=True)
+        return await self._read_admitted(column(self.user_table, "id") == id, lock=True)
 
     async def lock_by_email(self, email: str) -> UP | None:
-        """Do the same by e-mail, in whatever spelling, whether or not there is such a user: one statement."""
+        """Do the same by e-mail, in whatever spelling, whether or not there is such a user: one statement.
+
+        An overridden `get_by_email` is asked first, and the user whom it finds is locked by id.
+        """
+        if self._has_own_get_by_email():
+            user = await self.find_by_email(email)
+            return await self.lock(user.id) if user is not None else None
         # What no column holds is nobody's, and asked for all the same.
         known = canonical_email(email) if len(email) <= EMAIL_LENGTH and is_storable(email) else ""
-        return await self.run(self._read, _column(self.user_table, "email_canonical") == known, lock=True)
+        return await self._read_admitted(column(self.user_table, "email_canonical") == known, lock=True)
 
     async def lock_to_administer(self, id: ID) -> tuple[UP | None, set[ID]]:  # noqa: A002  # FastAPI Users' name
         """Lock a user who is about to lose rights, and every active superuser; return the ids of these.
@@ -80,7 +70,10 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         In one statement and in one order: two who would remove each other wait in line, the second one sees what the
         first did, and nobody waits for somebody who waits for them.
         """
-        return await self.run(self._lock_to_administer, id)
+        user, superusers = await self.run(self._lock_to_administer, id)
+        if user is not None and not await self.admits(user.id):
+            user = None
+        return user, {one for one in superusers if await self.admits(one)}
 
     async def upgrade_hash(self, id: ID, known_hash: str, upgraded: str) -> bool:  # noqa: A002  # FastAPI Users' name
         """Replace a hash by a stronger one of the same password, unless the password was changed meanwhile."""
@@ -100,6 +93,10 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 
         return await self.run(on_connection)
 
+    async def _read_admitted(self, condition: Any, *, lock: bool = False, as_of_now: bool = False) -> UP | None:
+        user = await self.run(self._read, condition, lock=lock, as_of_now=as_of_now)
+        return user if user is not None and await self.admits(user.id) else None
+
     def _read(self, session: Session, condition: Any, *, lock: bool = False, as_of_now: bool = False) -> UP | None:
         statement = select(self.user_table).where(condition)
         if lock:
@@ -117,7 +114,7 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
         if isinstance(key, int) and not fits(session, self.user_table, key):
             return None, set()
         table = self.user_table
-        id_, is_superuser, is_active = (_column(table, name) for name in ("id", "is_superuser", "is_active"))
+        id_, is_superuser, is_active = (column(table, name) for name in ("id", "is_superuser", "is_active"))
         statement = (
             select(table)
             .where(or_(and_(is_superuser, is_active), id_ == key))
@@ -132,7 +129,7 @@ class AccountStore(Transactions, BaseUserDatabase[UP, ID], Generic[UP, ID]):
 # Every signed-in request asks this: made once, SQLAlchemy knows it again without a look at its parts.
 @lru_cache(maxsize=32)
 def _by_session(user_table: Any) -> Select[Any]:
-    table, id_ = account_tables(user_table).sessions, _column(user_table, "id")
+    table, id_ = account_tables(user_table).sessions, column(user_table, "id")
     return (
         select(user_table, *(table.c[name] for name in LiveSession.__slots__))
         .join(table, table.c.user_id == id_)
@@ -149,26 +146,8 @@ def _columns_by_session(user_table: Any) -> Select[Any]:
     )
 
 
-def fits(session: Session, table: type[Any], key: int) -> bool:
-    """Tell whether the integer is in the id column's range; a driver fails on one that is not."""
-    kind = inspect(table).columns["id"].type
-    if session.get_bind(inspect(table)).dialect.name == "sqlite" or isinstance(kind, BigInteger):
-        bits = 64
-    elif isinstance(kind, SmallInteger):
-        bits = 16
-    else:
-        bits = 32 if isinstance(kind, Integer) else 64
-    limit: int = 2 ** (bits - 1)
-    return -limit <= key < limit
-
-
 def _upgrade_hash(connection: Connection, tables: AccountTables, id_: Any, known_hash: str, upgraded: str) -> bool:
     user = tables.user_columns
     as_known = (user["id"] == id_, user["hashed_password"] == known_hash)
     statement = update(tables.users).where(*as_known).values({user["hashed_password"]: upgraded})
     return connection.execute(statement).rowcount == 1
-
-
-def _column(table: type[Any], name: str) -> Any:
-    # The protocols say `str` where the class has an instrumented attribute.
-    return cast("Any", getattr(table, name))

@@ -9,10 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.sql.elements import ColumnElement
 
-from fastapi_users_sqlmodel.database._accounts import AccountStore, fits
+from fastapi_users_sqlmodel.database._accounts import AccountStore
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
+from fastapi_users_sqlmodel.database._lookups import column
 from fastapi_users_sqlmodel.database._session import (
     ROW_IS_GONE,
     SessionStore,
@@ -23,8 +23,7 @@ from fastapi_users_sqlmodel.database._session import (
     writing,
 )
 from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists
-from fastapi_users_sqlmodel.identity import canonical_email, is_storable
-from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
+from fastapi_users_sqlmodel.identity import is_storable
 
 
 class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
@@ -33,22 +32,11 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
     user_table: type[UP]
     oauth_account_table: type[Any] | None
 
-    async def get(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
-        """Get a single user by id; an id that the column cannot hold is nobody's."""
-        return cast("UP | None", await self.run(self._find, _column(self.user_table, "id") == id, key=id))
-
-    async def get_by_email(self, email: str) -> UP | None:
-        """Get a single user by e-mail, in whatever spelling."""
-        if len(email) > EMAIL_LENGTH or not is_storable(email):
-            return None
-        same = _column(self.user_table, "email_canonical") == canonical_email(email)
-        return cast("UP | None", await self.run(self._find, same))
-
     async def get_by_oauth_account(self, oauth: str, account_id: str) -> UP | None:
         """Get a single user, with its OAuth accounts, by the account id at a provider."""
         if not (is_storable(oauth) and is_storable(account_id)):
             return None
-        return cast("UP | None", await self.run(self._find_by_account, oauth, account_id))
+        return await self.admitted(cast("UP | None", await self.run(self._find_by_account, oauth, account_id)))
 
     async def create(self, create_dict: dict[str, Any]) -> UP:
         """Create a user; commits on a plain session, flushes in an explicitly opened transaction.
@@ -92,20 +80,14 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         """
         return cast("UP", await self.run(self._update, user, oauth_account, update_dict))
 
-    def _find(self, session: Session, condition: ColumnElement[bool], key: object = None) -> UP | None:
-        if isinstance(key, int) and not fits(session, self.user_table, key):
-            return None
-        # unique(): a project may load its OAuth accounts with lazy="joined", as FastAPI Users' documentation does.
-        return session.scalars(select(self.user_table).where(condition)).unique().one_or_none()
-
     def _find_by_account(self, session: Session, oauth: str, account_id: str) -> UP | None:
         account = self._account_table()
         owner = (
-            select(_column(account, "user_id"))
-            .where(_column(account, "oauth_name") == oauth, _column(account, "account_id") == account_id)
+            select(column(account, "user_id"))
+            .where(column(account, "oauth_name") == oauth, column(account, "account_id") == account_id)
             .scalar_subquery()
         )
-        user = self._find(session, _column(self.user_table, "id") == owner)
+        user = self._find(session, column(self.user_table, "id") == owner)
         if user is not None:
             self._load_accounts(session, user)
         return user
@@ -148,14 +130,14 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             return
         with writing(session, user):
             # Locked and looked at again, so that two who delete one user do not both delete the row.
-            still_there = _column(self.user_table, "id") == identity(user)
-            if session.scalar(select(_column(self.user_table, "id")).where(still_there).with_for_update()) is None:
+            still_there = column(self.user_table, "id") == identity(user)
+            if session.scalar(select(column(self.user_table, "id")).where(still_there).with_for_update()) is None:
                 if user in session:
                     session.expunge(user)
                 return
             if self.oauth_account_table is not None:
                 # Before the user: a relationship without a cascade of its own would set their user to NULL.
-                mine = _column(self.oauth_account_table, "user_id") == identity(user)
+                mine = column(self.oauth_account_table, "user_id") == identity(user)
                 for account in session.scalars(select(self.oauth_account_table).where(mine)).unique():
                     session.delete(account)
                 session.flush()
@@ -175,7 +157,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
     def _load_accounts(self, session: Session, user: UP) -> None:
         """Fill `user.oauth_accounts`, however the relationship is loaded by itself."""
         account = self._account_table()
-        mine = select(account).where(_column(account, "user_id") == identity(user)).order_by(_column(account, "id"))
+        mine = select(account).where(column(account, "user_id") == identity(user)).order_by(column(account, "id"))
         with loading(session):
             reload(session, user)
             if "oauth_accounts" in inspect(type(user)).relationships:
@@ -209,11 +191,6 @@ class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
         self._use(session)
         self.user_table = user_model
         self.oauth_account_table = oauth_account_model
-
-
-def _column(table: type[Any], name: str) -> Any:
-    # The protocols say `str` where the class has an instrumented attribute.
-    return getattr(table, name)
 
 
 def _raise_in_words_of_fastapi_users(error: IntegrityError, row_type: type[Any]) -> None:

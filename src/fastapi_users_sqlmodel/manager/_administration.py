@@ -127,7 +127,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
         """
         if superuser is not None and not superuser.is_superuser:
             # Locks nobody.
-            raise NotSuperuser if await self.user_db.get(user_id) is not None else UserNotExists
+            raise NotSuperuser if await self.user_db.find(user_id) is not None else UserNotExists
         user, superusers = await self.user_db.lock_to_administer(user_id)
         if user is None:
             raise UserNotExists

@@ -95,6 +95,11 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         if not isinstance(helper, PasswordHelper):
             raise TypeError(f"{type(self).__name__} works with a PasswordHelper of fastapi_users_sqlmodel.passwords")
         super().__init__(cast("Any", user_db), helper)
+        # Overridden here, they are asked on every path, sessions included, as those of the store are.
+        if getattr(self.get, "__func__", None) is not manager.BaseUserManager.get:
+            user_db.get_of_manager = self.get
+        if getattr(self.get_by_email, "__func__", None) is not manager.BaseUserManager.get_by_email:
+            user_db.get_by_email_of_manager = self.get_by_email
         self.password_hasher: PasswordHasher = helper.hasher
 
     async def validate_password(self, password: str, user: schemas.BaseUserCreate | UP) -> None:

@@ -170,7 +170,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
     async def _ask_for_new_email(self, user: UP, email: str, request: Request | None) -> None:
         lifetime = timedelta(seconds=self.change_email_token_lifetime_seconds)
         undo_lifetime = lifetime + timedelta(seconds=self.undo_change_email_token_lifetime_seconds)
-        owner = await self.user_db.get_by_email(email)
+        owner = await self.user_db.find_by_email(email)
         taken_by = owner if owner is not None and owner.id != user.id else None
         token = await self._issue(Purpose.CHANGE_EMAIL, user.id, email, lifetime)
         undo_token = await self._issue(Purpose.UNDO_CHANGE_EMAIL, user.id, user.email, undo_lifetime)

@@ -97,7 +97,7 @@ class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
             HashingQueueFullError: Too many wait already; the token stays good.
         """
         issued = await self.user_db.ask(tokens.find, Purpose.RESET_PASSWORD, token)
-        known = await self.user_db.get(issued.user_id) if issued is not None else None
+        known = await self.user_db.find(issued.user_id) if issued is not None else None
         # For whoever is refused too: on SQLite a look may take the lock.
         await self.release()
         if known is None or not known.is_active:

@@ -95,7 +95,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
             raise
 
     async def _tell_owner(self, email: str) -> None:
-        owner = await self.user_db.get_by_email(email)
+        owner = await self.user_db.find_by_email(email)
         await self.release()
         if owner is not None and owner.is_active and await self.may_mail_to(owner.email, LetterKind.ALREADY_REGISTERED):
             async with self.user_db.transaction():

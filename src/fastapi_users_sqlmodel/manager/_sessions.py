@@ -25,7 +25,8 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
 
     async def is_session_alive(self, session_id: uuid.UUID, *, flags: Iterable[str] = ()) -> bool:
         """Tell whether a session lives, and whether its user is active and has these flags, such as `is_superuser`."""
-        return await self.user_db.ask(_rows.is_alive, session_id, flags=("is_active", *flags))
+        user_id = await self.user_db.ask(_rows.user_id_of, session_id, flags=("is_active", *flags))
+        return user_id is not None and await self.user_db.admits(user_id)
 
     async def end_session(self, user: UP, session_id: uuid.UUID, request: Request | None = None) -> None:
         """End one of a user's sessions.

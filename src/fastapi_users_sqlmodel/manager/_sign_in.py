@@ -119,7 +119,7 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
 
     async def _find_by_login(self, name: str) -> UP | None:
         if "@" in name:
-            return await self.user_db.get_by_email(name)
+            return await self.user_db.find_by_email(name)
         return await self.user_db.get_by_username(name)
 
     async def record_logout(self, user: UP, request: Request | None = None) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, Update, bindparam, delete, insert, select, update
 
 from fastapi_users_sqlmodel.sessions._tokens import Keys, RefreshToken, new_secret, successors
 from fastapi_users_sqlmodel.tables._accounts import AccountTables
@@ -271,14 +271,13 @@ def listed(connection: Connection, tables: AccountTables, user_id: Any) -> Seque
     return [SessionInfo(*row) for row in connection.execute(newest)]
 
 
-def is_alive(
+def user_id_of(
     connection: Connection, tables: AccountTables, session_id: uuid.UUID, *, flags: Sequence[str] = ("is_active",)
-) -> bool:
-    """Tell whether a session lives, and whether its user has these flags."""
+) -> Any | None:
+    """Return the id of the user of a session that lives, if the user has these flags; else None."""
     table, user = tables.sessions, tables.user_columns
     alive = (table.c.id == session_id, table.c.idle_expires_at > datetime.now(UTC), *(user[name] for name in flags))
-    statement = select(func.count()).select_from(table).join(tables.users, user["id"] == table.c.user_id).where(*alive)
-    return connection.scalar(statement) == 1
+    return connection.scalar(select(table.c.user_id).join(tables.users, user["id"] == table.c.user_id).where(*alive))
 
 
 def purge(connection: Connection, tables: AccountTables, *, limit: int = 1000) -> int:
