@@ -73,3 +73,79 @@ class TestInfo:
         assert "# info of the table 'report' is left out for 'owner', 'kept': it has no Python literal." in source
         for command in (("upgrade", "head"), ("check",), ("downgrade", "base"), ("upgrade", "head")):
             project.succeed(*command, url=url)
+
+
+OWN_TYPES = """
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator, UserDefinedType
+
+class Point(UserDefinedType):
+    cache_ok = True
+
+    def get_col_spec(self, **_):
+        return "POINT"
+
+class Place(TypeDecorator):
+    impl = Point
+    cache_ok = True
+
+class Colour:
+    def __repr__(self):
+        return "a colour"
+
+class Ink:
+    pass
+
+metadata = sa.MetaData()
+table = sa.Table("spot", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String))
+"""
+
+
+class TestWhatHasNoSource:
+    @pytest.mark.parametrize(
+        "type_", ["Point()", "Place()", "sa.ARRAY(Point())", "sa.String().with_variant(Point(), 'sqlite')"]
+    )
+    def test_of_a_type_is_an_error_that_names_the_column(self, project: AlembicProject, url: str, type_: str) -> None:
+        # This module is run and not imported, so that nobody can import from it.
+        project.write_models(f"{OWN_TYPES}\ntable.append_column(sa.Column('place', {type_}))")
+        ran = project.run("revision", "--autogenerate", "-m", "one", url=url)
+        assert ran.status == -1
+        assert "spot.place" in ran.out
+        assert "its module '<run_path>' cannot be imported" in ran.out
+        assert not list(project.versions.glob("*.py"))
+
+    @pytest.mark.parametrize(
+        ("more", "shown"),
+        [
+            ("sa.Index('ix_spot', table.c.name, postgresql_with={'fillfactor': Colour()})", "a colour"),
+            ("sa.Index('ix_spot', table.c.name, postgresql_ops={'name': Ink()})", "Ink object"),
+            ("table.dialect_options['postgresql']['tablespace'] = int", "class 'int'"),
+            ("table.append_constraint(sa.UniqueConstraint('name', deferrable=Colour()))", "a colour"),
+        ],
+    )
+    def test_of_anything_else_is_an_error_that_names_the_table(
+        self, project: AlembicProject, url: str, more: str, shown: str
+    ) -> None:
+        project.write_models(f"{OWN_TYPES}\n{more}")
+        ran = project.run("revision", "--autogenerate", "-m", "one", url=url)
+        assert ran.status == -1
+        assert "of the table 'spot' would not be Python" in ran.out
+        assert shown in ran.out
+        assert not list(project.versions.glob("*.py"))
+
+    NAMED = "Ink.__repr__ = lambda _: 'Ink'; sa.Index('ix', table.c.name, postgresql_tablespace=Ink())"
+
+    def test_of_a_name_that_nothing_brings_is_an_error(self, project: AlembicProject, url: str) -> None:
+        project.write_models(f"{OWN_TYPES}\n{self.NAMED}")
+        ran = project.run("revision", "--autogenerate", "-m", "one", url=url)
+        assert "nothing defines Ink" in ran.out
+
+    def test_of_a_name_that_the_template_imports_is_none(
+        self, project: AlembicProject, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(project.folder)
+        (project.folder / "inks.py").write_text("Ink = None\n")
+        template = project.folder / "alembic" / "script.py.mako"
+        template.write_text(template.read_text().replace("${imports", "from inks import Ink\n${imports", 1))
+        project.write_models(f"{OWN_TYPES}\n{self.NAMED}")
+        assert "postgresql_tablespace=Ink" in project.generate("one", url=url)

@@ -7,6 +7,7 @@ from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 from alembic.operations import ops
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.elements import conv
 
@@ -17,9 +18,9 @@ from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
 OURS = "fastapi_users_sqlmodel"
 
 
-def differs(  # noqa: PLR0911  # one line for each case
+def differs(  # noqa: PLR0911, PLR0913, PLR0917  # one line for each case; Alembic's signature
     context: MigrationContext,
-    _inspected_column: Any,
+    inspected_column: Any,
     column: sa.Column[Any],
     inspected: str | None,
     default: object,
@@ -31,6 +32,9 @@ def differs(  # noqa: PLR0911  # one line for each case
         return None
     if not isinstance(default, sa.DefaultClause | None):
         return None
+    if default is None and isinstance(inspected_column.type, DOMAIN):
+        # SQLAlchemy reflects the domain's default as the column's.
+        return False
     if inspected is None or rendered is None or not isinstance(default, sa.DefaultClause):
         return inspected is not rendered
     wanted = normal_value(default.arg) if isinstance(default.arg, str) else literal_value(rendered)

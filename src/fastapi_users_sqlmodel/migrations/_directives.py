@@ -2,61 +2,24 @@
 
 import graphlib
 from collections.abc import Iterable, Sequence
-from typing import Any, override
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
+from alembic.migration import MigrationContext
 from alembic.operations import ops
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ClauseElement, conv
 
 from fastapi_users_sqlmodel.migrations._compare import check_name, is_type_bound
 from fastapi_users_sqlmodel.migrations._expressions import portable_sql, render_server_default
-from fastapi_users_sqlmodel.migrations._scratch import EnumName, Scratch
-from fastapi_users_sqlmodel.migrations._source import with_source
+from fastapi_users_sqlmodel.migrations._named_types import NamedTypeChanges
+from fastapi_users_sqlmodel.migrations._scratch import Scratch
+from fastapi_users_sqlmodel.migrations._source import CommentOp, PassOp, with_source
 from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
-from fastapi_users_sqlmodel.migrations._types import enum_arguments, native_enums, render_type
-
-
-class CreateEnumOp(ops.MigrateOperation):
-    """Create PostgreSQL's type for an enum."""
-
-    def __init__(self, enum: sa.Enum) -> None:
-        self.enum = enum
-
-    @override
-    def reverse(self) -> "DropEnumOp":
-        return DropEnumOp(self.enum)
-
-    @override
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return "add_enum", str(self.enum.name)
-
-
-class DropEnumOp(ops.MigrateOperation):
-    """Drop PostgreSQL's type for an enum, which outlives the tables that use it."""
-
-    def __init__(self, enum: sa.Enum) -> None:
-        self.enum = enum
-
-    @override
-    def reverse(self) -> CreateEnumOp:
-        return CreateEnumOp(self.enum)
-
-    @override
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return "remove_enum", str(self.enum.name)
-
-
-@renderers.dispatch_for(CreateEnumOp)
-def _render_create_enum(_: AutogenContext, op: CreateEnumOp) -> str:
-    return f"sa.Enum({enum_arguments(op.enum)}).create(op.get_bind(), checkfirst=False)"
-
-
-@renderers.dispatch_for(DropEnumOp)
-def _render_drop_enum(_: AutogenContext, op: DropEnumOp) -> str:
-    return f"sa.Enum({enum_arguments(op.enum)}).drop(op.get_bind(), checkfirst=False)"
+from fastapi_users_sqlmodel.migrations._types import render_type
+from fastapi_users_sqlmodel.migrations._verify import check, explain_types
 
 
 class AddCheckOp(ops.CreateCheckConstraintOp):
@@ -96,21 +59,16 @@ def _render_name(name: object) -> str:
     return f"op.f({str(name)!r})" if isinstance(name, conv) else repr(str(name))
 
 
-def rewrite(script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: Scratch) -> None:
+def rewrite(
+    script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: Scratch, context: MigrationContext
+) -> None:
     """Add what is missing for enums, order what depends on each other, and use the words of earlier migrations."""
-    enums = scratch.enums
-    wanted: dict[EnumName, sa.Enum] = {
-        (enum.schema, str(enum.name)): enum
-        for table in target_metadata.tables.values()
-        for column in table.columns
-        for enum in native_enums(column.type)
-    }
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
     if upgrade is None or downgrade is None:
         return
-    created = [CreateEnumOp(enum) for name, enum in wanted.items() if name not in enums]
-    dropped = [DropEnumOp(enum) for name, enum in enums.items() if name not in wanted]
-    upgrade.ops = [*created, *_tables_dropped_last(list(_flattened(upgrade.ops, scratch))), *dropped]
+    types = NamedTypeChanges(target_metadata.tables.values(), scratch.enums, context)
+    tables = _tables_dropped_last(list(_flattened(upgrade.ops, scratch)))
+    upgrade.ops = [*types.created, *types.extended, *tables, *types.dropped]
     upgrade.reverse_into(downgrade)
     for op in _all(upgrade.ops):
         _make_portable(op)
@@ -119,7 +77,12 @@ def rewrite(script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: 
         _recall(op, scratch)
     for op in _all(downgrade.ops):
         _make_portable(op)
-    upgrade.ops, downgrade.ops = list(with_source(upgrade.ops)), list(with_source(downgrade.ops))
+    explain_types(script)
+    for container in (upgrade, downgrade):
+        container.ops = list(with_source(container.ops))
+        if container.ops and all(isinstance(op, CommentOp) for op in container.ops):
+            container.ops.append(PassOp())
+    check(script, context)
 
 
 def _flattened(operations: Sequence[ops.MigrateOperation], scratch: Scratch) -> Iterable[ops.MigrateOperation]:

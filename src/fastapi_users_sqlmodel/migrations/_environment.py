@@ -22,6 +22,7 @@ from fastapi_users_sqlmodel.migrations._database import (
     read_url,
 )
 from fastapi_users_sqlmodel.migrations._directives import render_item, rewrite
+from fastapi_users_sqlmodel.migrations._named_types import differs_in_type
 from fastapi_users_sqlmodel.migrations._scratch import Scratch, scratch_at_head
 
 
@@ -111,7 +112,7 @@ class _Command:
         context.configure(
             target_metadata=self._target_metadata,
             render_as_batch=True,
-            compare_type=True,
+            compare_type=differs_in_type,
             compare_server_default=differs,
             render_item=render_item,
             **options,
@@ -160,15 +161,15 @@ class _Command:
     def _compare(self, connection: Connection | None) -> None:
         with scratch_at_head(connection, context.script, self._target_metadata) as (replay, scratch):
 
-            def process(_: Any, __: Any, directives: list[ops.MigrationScript]) -> None:
-                self._process(directives, scratch)
+            def process(migrations: MigrationContext, _: Any, directives: list[ops.MigrationScript]) -> None:
+                self._process(directives, scratch, migrations)
 
             self._configure(connection=replay, process_revision_directives=process, **{OURS: True})
             context.run_migrations()
 
-    def _process(self, directives: list[ops.MigrationScript], scratch: Scratch) -> None:
+    def _process(self, directives: list[ops.MigrationScript], scratch: Scratch, migrations: MigrationContext) -> None:
         for script in directives:
-            rewrite(script, self._target_metadata, scratch)
+            rewrite(script, self._target_metadata, scratch, migrations)
         if self._will_be_written() and all(
             each.upgrade_ops is None or each.upgrade_ops.is_empty() for each in directives
         ):

@@ -16,9 +16,7 @@ from sqlalchemy import (
     Connection,
     Constraint,
     DefaultClause,
-    Enum,
     Index,
-    Integer,
     MetaData,
     StaticPool,
     Table,
@@ -30,7 +28,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from fastapi_users_sqlmodel.migrations._expressions import comparable, is_same_default, portable_sql
-from fastapi_users_sqlmodel.migrations._types import is_same_type, native_enums
+from fastapi_users_sqlmodel.migrations._reflection import is_still
+from fastapi_users_sqlmodel.migrations._types import NamedType, is_same_type, named_types
 
 type EnumName = tuple[str | None, str]
 
@@ -47,7 +46,7 @@ class Scratch:
         self._defaults: dict[tuple[str, str], DefaultClause] = {}
         self._checks: dict[tuple[str, str], str] = {}
         self._indexes: dict[tuple[str, str], Index] = {}
-        self.enums: dict[EnumName, Enum] = {}
+        self.enums: dict[EnumName, NamedType] = {}
 
     def remember(self, connection: Connection, statement: object, *_: object) -> None:
         """Note what a statement says that creates or changes a table."""
@@ -104,10 +103,9 @@ class Scratch:
         """Give a reflected column the type that the migrations named, if it still is that one in the database."""
         type_: TypeEngine[Any] = column_info["type"]
         known = self._types.get((table.name, column_info["name"]))
-        # Alembic recognises a SERIAL by PostgreSQL's own INTEGER.
-        if known is not None and not isinstance(type_, Integer) and is_same_type(known, type_, connection.dialect):
+        if known is not None and is_still(known, type_, connection, table, column_info["name"]):
             column_info["type"] = type_ = known
-        self.enums |= {(enum.schema, str(enum.name)): enum for enum in native_enums(type_)}
+        self.enums |= {(enum.schema, str(enum.name)): enum for enum in named_types(type_)}
 
     def default_of(self, table: str, column: str) -> DefaultClause | None:
         """Return the server default as the migrations wrote it."""
@@ -195,10 +193,12 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _on_sqlite() -> Iterator[Connection]:
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    with engine.connect() as connection, connection.begin() as transaction:
-        yield connection
-        transaction.rollback()
-    engine.dispose()
+    try:
+        with engine.connect() as connection, connection.begin() as transaction:
+            yield connection
+            transaction.rollback()
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -2,26 +2,31 @@
 
 import ast
 from collections.abc import Iterable
-from typing import Any, override
+from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 
 
-class CommentOp(ops.MigrateOperation):
-    """A comment between the operations of a migration."""
+class CommentOp(ops.OpContainer):
+    """A comment between the operations of a migration.
+
+    It is a container without operations, so that `alembic check` does not list it among the differences.
+    """
 
     def __init__(self, text: str) -> None:
+        super().__init__()
         self.text = text
 
-    @override
-    def reverse(self) -> "CommentOp":
-        return self
 
-    @override
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return "comment", self.text
+class PassOp(ops.OpContainer):
+    """A statement for a function that would otherwise have comments only."""
+
+
+@renderers.dispatch_for(PassOp)
+def _render_pass(_: AutogenContext, __: PassOp) -> str:
+    return "pass"
 
 
 @renderers.dispatch_for(CommentOp)
