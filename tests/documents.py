@@ -1,5 +1,6 @@
-"""The code of a page in Markdown: its blocks, the files that it names, and the line that installs the library."""
+"""The code of a page in Markdown: its blocks, the files that it names, and the lines that install the library."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -40,3 +41,40 @@ def installed(page: str) -> list[str]:
     return [
         word for line in lines if line.startswith("uv pip install ") for word in shlex.split(line, comments=True)[3:]
     ]
+
+
+def overlay(source: str, change: str) -> str:
+    """Return a module with what a recipe's block defines.
+
+    What has the name of something in the module replaces it. What is new stands behind what precedes it in the block,
+    or before what follows it, or at the end; new imports go to the top.
+    """
+    module = [(_name(node), ast.unparse(node)) for node in ast.parse(source).body]
+    nodes = ast.parse(change).body
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    new: list[tuple[str, str]] = []
+    place: int | None = None
+    for node in nodes:
+        if node in imports:
+            continue
+        name, text = _name(node), ast.unparse(node)
+        known = [number for number, (defined, _) in enumerate(module) if name and name == defined]
+        if known:
+            module[known[0] : known[0] + 1] = [*new, (name, text)]
+            place = known[0] + len(new) + 1
+            new = []
+        elif place is None:
+            new.append((name, text))
+        else:
+            module.insert(place, (name, text))
+            place += 1
+    return "\n".join([*map(ast.unparse, imports), *(text for _, text in [*module, *new])]) + "\n"
+
+
+def _name(node: ast.stmt) -> str:
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
