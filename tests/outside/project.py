@@ -1,6 +1,7 @@
 """A stranger's project: a folder that is empty at first, and the commands that its owner types there."""
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ WORLD = (
     "sqlmodel.ext.asyncio.session",
     "uvicorn.main",
 )
+
+# What `secrets.token_urlsafe(32)` makes, as the page says.
+SECRET = secrets.token_urlsafe(32)
 
 SEVERAL = "import json, sys; from alembic.config import main; [main(argv) for argv in json.loads(sys.argv[1])]"
 

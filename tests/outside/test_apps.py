@@ -16,10 +16,9 @@ import psycopg
 import pytest
 
 from tests.library.alembic_project import INI, MAKO
-from tests.outside.project import Outside
+from tests.outside.project import SECRET, Outside
 
 APPS = Path(__file__).parent / "apps"
-SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 ANNA, BERT = "anna@example.com", "bert@example.com"
 PASSWORD, WRONG = "correct horse battery", "not this horse at all"
 ENV = """\
@@ -145,7 +144,6 @@ async def test_users_in_a_schema(start: Start, database_url: str) -> None:
         assert connection.execute("SELECT email FROM auth.users").fetchall() == [(ANNA,)]
 
 
-@waits_for("limits are keyed by a bare id")
 @on(POSTGRESQL_FIRST)
 async def test_two_tables_of_users(start: Start) -> None:
     async with start("two_tables") as client:
@@ -176,7 +174,6 @@ async def test_accounts_that_are_joined_come_with_every_answer(start: Start) -> 
         assert (changed.status_code, changed.json()) == (200, me.json())
 
 
-@waits_for("sessions go past the store's get")
 @on(SQLITE_FIRST)
 async def test_whom_the_stores_own_get_does_not_find_is_nobody(start: Start) -> None:
     async with start("soft_delete") as client:

@@ -11,11 +11,10 @@ import httpx2
 import pytest
 
 from tests.documents import blocks, read_page, walk
-from tests.outside.project import Outside
+from tests.outside.project import SECRET, Outside
 from tests.server import Server
 
 PAGE = read_page("docs/quick-start.md")
-SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 ANNA, NEW_ANNA = "anna@example.com", "anna@example.org"
 PASSWORD, NEW_PASSWORD = "correct horse battery", "wrong horse, other battery"
 ORIGIN = {"Origin": "http://localhost:8000"}

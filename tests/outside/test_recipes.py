@@ -12,11 +12,10 @@ import sqlalchemy as sa
 from fastapi_users_sqlmodel.engines import sync_url
 from tests.documents import files, overlay, read_page
 from tests.library.alembic_project import INI, MAKO
-from tests.outside.project import Outside
+from tests.outside.project import SECRET, Outside
 
 RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", read_page("docs/recipes.md"), re.DOTALL | re.MULTILINE))
 APP = files(read_page("docs/quick-start.md"))
-SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 ANNA = {"email": "anna@example.com", "password": "correct horse battery"}
 BERT = {"email": "bert@example.com", "password": "correct horse battery"}
 
