@@ -1,12 +1,15 @@
 """docs/moving-an-app.md moves apps that FastAPI Users' documentation would have: its commands are run as they are."""
 
 import subprocess
+from pathlib import Path
 
+import fastapi_users
 import pytest
 import sqlalchemy as sa
 
 from fastapi_users_sqlmodel.engines import sync_url
 from tests.documents import ROOT, blocks, read_page
+from tests.library.public_names import adapter_names, public_names
 from tests.outside.project import Outside
 
 PAGE = read_page("docs/moving-an-app.md")
@@ -135,6 +138,11 @@ def upgrade():
 )
 
 
+# MongoDB, and what FastAPI Users itself has only with its extras `redis` and `oauth`.
+NEEDS_MORE = {"BaseOAuthAccount", "BeanieBaseUser", "BeanieUserDatabase", "ObjectIDIDMixin", "RedisStrategy"}
+NEEDS_MORE |= {"get_oauth_router", "get_oauth_associate_router"}
+
+
 def follow(outside: Outside) -> None:
     """Run the page's commands in the folder, and expect its `grep` to find nothing that is left."""
     commands = [block for block in blocks(PAGE, "sh") if block.startswith(("find", "grep"))]
@@ -142,6 +150,35 @@ def follow(outside: Outside) -> None:
     for command in [*(each for each in commands if each.startswith("find")), commands[1]]:
         ran = subprocess.run(["sh", "-c", command], cwd=outside.folder, capture_output=True, text=True, check=False)
         assert (ran.stdout, ran.stderr) == ("", "")
+
+
+def test_every_import(outside: Outside) -> None:
+    """Every public name of FastAPI Users and of its adapter, imported where an app is moved by the page's commands."""
+    packages = {
+        "fastapi_users": public_names(Path(fastapi_users.__file__).parent),
+        "fastapi_users_db_sqlalchemy": adapter_names(),
+    }
+    lines = [
+        f"from {'.'.join(filter(None, [package, module]))} import {name}"
+        for package, modules in packages.items()
+        for module, names in sorted(modules.items())
+        for name in sorted(names)
+        if name not in NEEDS_MORE and module != "router.oauth"
+    ]
+    assert len(lines) > 100
+    more = [
+        "import fastapi_users",
+        "import fastapi_users_db_sqlalchemy",
+        "from fastapi_users_db_sqlmodel import SQLModelBaseUserDB, SQLModelUserDatabaseAsync",
+        "from fastapi_users_db_sqlmodel.access_token import SQLModelAccessTokenDatabaseAsync, SQLModelBaseAccessToken",
+        "from fastapi_users_db_sqlmodel.generics import TIMESTAMPAware",
+        "if True:",
+        "    from fastapi_users import schemas",
+    ]
+    outside.write({"old.py": "\n".join([*lines, *more])})
+    follow(outside)
+    ran = outside.python(str(outside.folder / "old.py"))
+    assert (ran.status, ran.err) == (0, "")
 
 
 async def test_documented_example(outside: Outside) -> None:
