@@ -84,6 +84,15 @@ class AlembicProject:
     def write_models(self, source: str) -> None:
         (self.folder / "models.py").write_text(dedent(source))
 
+    def write_env(self, options: str, before: str = "", metadata: str = 'models["metadata"]') -> None:
+        """Give `run_migrations` more arguments; in their source, `models` are the names of models.py."""
+        (self.folder / "alembic" / "env.py").write_text(
+            "import runpy\nfrom pathlib import Path\n"
+            "from fastapi_users_sqlmodel.migrations import run_migrations\n"
+            'models = runpy.run_path(str(Path(__file__).parents[1] / "models.py"))\n'
+            f"{dedent(before)}\nrun_migrations({metadata}, {options})\n"
+        )
+
     def write_version(self, revision: str, down: str | None, upgrade: str, downgrade: str = "pass") -> None:
         body = "import sqlalchemy as sa\nfrom alembic import op\n"
         body += f"revision = {revision!r}\ndown_revision = {down!r}\n"

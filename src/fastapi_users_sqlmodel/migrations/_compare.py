@@ -1,38 +1,138 @@
 """Compare what Alembic does not compare, or compares wrongly: server defaults, CHECKs, indexes on expressions."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, override
 
 import sqlalchemy as sa
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
-from alembic.migration import MigrationContext
+from alembic.ddl.impl import DefaultImpl
+from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import ops
+from alembic.util import warn
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.elements import conv
 
 from fastapi_users_sqlmodel.migrations._expressions import comparable, literal_value, normal_value, portable_sql
-from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
+from fastapi_users_sqlmodel.migrations._postgres_words import (
+    check_in_postgres,
+    computed_in_postgres,
+    default_in_postgres,
+    is_same_index,
+)
+from fastapi_users_sqlmodel.migrations._sqlite import RebuildingSQLiteImpl, has_expressions
 
-# Comparators are registered for the whole process; this option tells ours that the environment is ours.
+# Comparators are registered for the whole process; this option tells ours that the environment is ours. Its value is
+# what the project gave as `compare_server_default`, or None.
 OURS = "fastapi_users_sqlmodel"
 
 
-def differs(  # noqa: PLR0911, PLR0913, PLR0917  # one line for each case; Alembic's signature
-    context: MigrationContext,
-    inspected_column: Any,
+type CompareServerDefault = Callable[..., bool | None]
+
+
+class _ComparesDefaults(DefaultImpl):
+    """Server defaults, compared by us where Alembic would ask the database to evaluate them.
+
+    Alembic asks this method after it has dealt with `Computed` and `Identity`. A callable `compare_server_default`
+    would be asked before, and Alembic 1.18 to 1.20 fail on both then.
+    """
+
+    @override
+    def compare_server_default(
+        self,
+        inspector_column: sa.Column[Any],
+        metadata_column: sa.Column[Any],
+        rendered_metadata_default: str | None,
+        rendered_inspector_default: str | None,
+    ) -> bool:
+        if OURS not in self.context_opts:
+            # Alembic left the types away.
+            alembics: Any = super().compare_server_default
+            return bool(
+                alembics(inspector_column, metadata_column, rendered_metadata_default, rendered_inspector_default)
+            )
+        theirs: CompareServerDefault | None = self.context_opts[OURS]
+        if theirs is not None:
+            default = metadata_column.server_default
+            found = theirs(
+                inspector_column, metadata_column, rendered_inspector_default, default, rendered_metadata_default
+            )
+            if found is not None:
+                return found
+        return _is_other_default(
+            self.connection, inspector_column, metadata_column, rendered_inspector_default, rendered_metadata_default
+        )
+
+
+class ComparingSQLiteImpl(_ComparesDefaults, RebuildingSQLiteImpl):
+    """Alembic's operations on SQLite, with our comparison."""
+
+    __dialect__ = "sqlite"
+
+    def _compare_identity_default(self, *_: object) -> tuple[set[str], set[str], bool]:
+        # SQLite has no identity columns, and says so of each of them.
+        return set(), set(), False
+
+
+class ComparingPostgresqlImpl(_ComparesDefaults, PostgresqlImpl):
+    """Alembic's operations on PostgreSQL, with our comparison."""
+
+    __dialect__ = "postgresql"
+
+    @override
+    def compare_indexes(self, metadata_index: sa.Index, reflected_index: sa.Index) -> Any:
+        found = super().compare_indexes(metadata_index, reflected_index)
+        if OURS not in self.context_opts or self.connection is None:
+            return found
+        if not _is_special(metadata_index) and not _is_special(reflected_index):
+            return found
+        is_same = is_same_index(self.connection, metadata_index, reflected_index)
+        if is_same is None or metadata_index.unique != reflected_index.unique:
+            return found
+        return type(found).Equal() if is_same else type(found).Different("its definition")
+
+
+def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Column[Any], column_info: Any) -> None:
+    """Warn when the expression of a computed column has changed, which no migration can alter.
+
+    Alembic compares such expressions as text, and warns of the casts that PostgreSQL adds. It is given the model's
+    text, so that it has nothing to add.
+    """
+    if wanted.computed is None or "computed" not in column_info:
+        return
+    compiled = wanted.computed.sqltext.compile(
+        dialect=connection.dialect, compile_kwargs={"literal_binds": True, "include_table": False}
+    )
+    sql, found = str(compiled), str(column_info["computed"]["sqltext"])
+    is_same = comparable(sql) == comparable(found)
+    if not is_same and connection.dialect.name == "postgresql":
+        is_same = computed_in_postgres(connection, table, wanted) == found
+    if not is_same:
+        warn(
+            f"The computed column {table.fullname}.{wanted.name} is ({found}) in the database and ({sql}) in the "
+            "model. Nothing was written for it: drop the column and add it again in a revision."
+        )
+    column_info["computed"]["sqltext"] = sql
+
+
+def _is_special(index: sa.Index) -> bool:
+    """Tell whether an index is more than a list of columns: Alembic compares no conditions, and expressions as text."""
+    return has_expressions(index) or bool(index.kwargs.get("postgresql_where") is not None)
+
+
+def _is_other_default(
+    connection: sa.Connection | None,
+    found_column: sa.Column[Any],
     column: sa.Column[Any],
     inspected: str | None,
-    default: object,
     rendered: str | None,
-) -> bool | None:
-    """Tell whether a server default is another one than the database has, or None to leave it to Alembic."""
+) -> bool:
     if column.primary_key and column is column.table.autoincrement_column:
         # PostgreSQL's SERIAL: the default belongs to the sequence.
-        return None
-    if not isinstance(default, sa.DefaultClause | None):
-        return None
-    if default is None and isinstance(inspected_column.type, DOMAIN):
+        return False
+    default = column.server_default
+    if default is None and isinstance(found_column.type, DOMAIN):
         # SQLAlchemy reflects the domain's default as the column's.
         return False
     if inspected is None or rendered is None or not isinstance(default, sa.DefaultClause):
@@ -40,27 +140,14 @@ def differs(  # noqa: PLR0911, PLR0913, PLR0917  # one line for each case; Alemb
     wanted = normal_value(default.arg) if isinstance(default.arg, str) else literal_value(rendered)
     found = literal_value(inspected)
     if wanted is not None and found is not None:
-        return wanted != found
-    if comparable(rendered) == comparable(inspected):
+        is_same = wanted == found
+    else:
+        is_same = comparable(rendered) == comparable(inspected)
+    if is_same:
         return False
-    if context.dialect.name != "postgresql" or context.connection is None:
+    if connection is None or connection.dialect.name != "postgresql":
         return True
-    return comparable(_as_postgres_says(context.connection, column) or "") != comparable(inspected)
-
-
-def _as_postgres_says(connection: sa.Connection, column: sa.Column[Any]) -> str | None:
-    """Let PostgreSQL itself bring a default into its own words; the scratch is given back as it was."""
-    preparer = connection.dialect.identifier_preparer
-    # A default is no statement of its own; Alembic compiles one in the same way.
-    sql: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
-    with connection.begin_nested() as savepoint:
-        connection.exec_driver_sql(
-            f"ALTER TABLE {preparer.format_table(column.table)} ALTER COLUMN {preparer.format_column(column)} "
-            f"SET DEFAULT {sql.get_column_default_string(column)}"
-        )
-        found = {each["name"]: each["default"] for each in sa.inspect(connection).get_columns(column.table.name)}
-        savepoint.rollback()
-    return found[column.name]
+    return comparable(default_in_postgres(connection, found_column.table, column) or "") != comparable(inspected)
 
 
 @comparators.dispatch_for("table")
@@ -87,7 +174,7 @@ def compare_checks(  # noqa: PLR0913, PLR0917  # Alembic's signature
         name
         for name in found.keys() & wanted.keys()
         if comparable(found[name]) != comparable(portable_sql(wanted[name].sqltext))
-        and _is_other_check(context, wanted[name], name, found[name])
+        and _is_other_check(context, found_table, wanted[name], found[name])
     }
     for name in sorted((found.keys() - wanted.keys()) | changed):
         removed = sa.CheckConstraint(sa.text(found[name]), name=conv(name), table=found_table)
@@ -118,24 +205,11 @@ def _is_of_plain_enum(constraint: sa.CheckConstraint) -> bool:
     return any(isinstance(type_, sa.Enum) and not type_.native_enum for type_ in types)
 
 
-def _is_other_check(context: AutogenContext, wanted: sa.CheckConstraint, name: str, found: str) -> bool:
+def _is_other_check(context: AutogenContext, found_table: sa.Table, wanted: sa.CheckConstraint, found: str) -> bool:
     connection = context.connection
-    if context.dialect.name != "postgresql" or connection is None or wanted.table is None:
+    if context.dialect.name != "postgresql" or connection is None:
         return True
-    # PostgreSQL keeps a parsed expression and writes it down in its own words: so it is asked for its words.
-    quote = connection.dialect.identifier_preparer.quote
-    table = connection.dialect.identifier_preparer.format_table(wanted.table)
-    with connection.begin_nested() as savepoint:
-        connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {quote(name)}")
-        condition = portable_sql(wanted.sqltext)
-        connection.execute(sa.text(f"ALTER TABLE {table} ADD CONSTRAINT {quote(name)} CHECK ({_escape(condition)})"))
-        checks = sa.inspect(connection).get_check_constraints(wanted.table.name, schema=wanted.table.schema)
-        savepoint.rollback()
-    return {check["name"]: check["sqltext"] for check in checks}[name] != found
-
-
-def _escape(sql: str) -> str:
-    return sql.replace(":", r"\:")
+    return check_in_postgres(connection, found_table, portable_sql(wanted.sqltext)) != found
 
 
 @comparators.dispatch_for("table")

@@ -2,15 +2,17 @@
 
 import asyncio
 import importlib.util
+import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 type Work = Callable[[Connection], None]
 
@@ -63,27 +65,45 @@ def on_url(url: URL, work: Work) -> None:
         _on_engine(engine, work, url)
 
 
-def on_connectable(connectable: object, work: Work) -> None:
-    """Do the work on what a program put into `config.attributes["connection"]`: a connection, or an engine for one."""
+def on_connectable(connectable: Any, work: Work) -> None:
+    """Do the work on what a program put into `config.attributes["connection"]`: a connection, or an engine for one.
+
+    Both may be wrapped, as test tools do, as long as the wrapper has the methods of what it wraps.
+    """
+    is_async = isinstance(connectable, AsyncConnection) or inspect.iscoroutinefunction(
+        getattr(connectable, "exec_driver_sql", None)
+    )
     if isinstance(connectable, AsyncEngine):
         _complete(_on_async_engine(connectable, work, connectable.url))
-    elif isinstance(connectable, Engine):
+    elif callable(getattr(connectable, "exec_driver_sql", None)) and not is_async:
+        work(_unwrapped(connectable))
+    elif callable(getattr(connectable, "connect", None)) and not is_async:
         _on_engine(connectable, work, connectable.url)
-    elif isinstance(connectable, Connection):
-        work(connectable)
     else:
         raise CommandError(
-            'config.attributes["connection"] must be a synchronous Connection or an engine; '
-            "from an AsyncConnection, use run_sync()."
+            f'config.attributes["connection"] is a {type(connectable).__name__}. It must be a synchronous Connection '
+            "or an engine, or have their methods; from an AsyncConnection, use run_sync()."
         )
+
+
+def _unwrapped(connection: Any) -> Connection:
+    """Return the connection behind a wrapper that passes attributes on: SQLAlchemy reflects through that one only."""
+    while not isinstance(connection, Connection):
+        inner = getattr(connection.exec_driver_sql, "__self__", connection)
+        if inner is connection:
+            break
+        connection = inner
+    found: Connection = connection
+    return found
 
 
 def _on_engine(engine: Engine, work: Work, url: URL) -> None:
     with _refusals(url):
-        connection = engine.connect()
-    with connection:
+        opened = engine.connect()
+    with opened:
+        connection = _unwrapped(opened)
         with _refusals(url):
-            _prepare(connection)
+            prepare(connection)
         work(connection)
 
 
@@ -92,13 +112,14 @@ async def _on_async_engine(engine: AsyncEngine, work: Work, url: URL) -> None:
         connection = await engine.connect()
     try:
         with _refusals(url):
-            await connection.run_sync(_prepare)
+            await connection.run_sync(prepare)
         await connection.run_sync(work)
     finally:
         await connection.close()
 
 
-def _prepare(connection: Connection) -> None:
+def prepare(connection: Connection) -> None:
+    """Set the time-outs of a migration, and on SQLite open the file."""
     if connection.dialect.name == "postgresql":
         # A migration may take long, but it must not queue for a lock for long: everybody else would queue behind it.
         connection.exec_driver_sql("SET lock_timeout = '3s'")

@@ -60,13 +60,13 @@ def _render_name(name: object) -> str:
 
 
 def rewrite(
-    script: ops.MigrationScript, target_metadata: sa.MetaData, scratch: Scratch, context: MigrationContext
+    script: ops.MigrationScript, models: Iterable[sa.Table], scratch: Scratch, context: MigrationContext
 ) -> None:
     """Add what is missing for enums, order what depends on each other, and use the words of earlier migrations."""
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
     if upgrade is None or downgrade is None:
         return
-    types = NamedTypeChanges(target_metadata.tables.values(), scratch.enums, context)
+    types = NamedTypeChanges(models, scratch.enums, context)
     tables = _tables_dropped_last(list(_flattened(upgrade.ops, scratch)))
     upgrade.ops = [*types.created, *types.extended, *tables, *types.dropped]
     upgrade.reverse_into(downgrade)
@@ -118,7 +118,7 @@ def _tables_dropped_last(operations: list[ops.MigrateOperation]) -> list[ops.Mig
 
 def _is_special_index(op: ops.MigrateOperation, scratch: Scratch) -> bool:
     if isinstance(op, ops.DropIndexOp):
-        known = scratch.index_of(str(op.table_name), str(op.index_name))
+        known = scratch.index_of(str(op.table_name), str(op.index_name), schema=op.schema)
         return has_expressions(op.to_index() if known is None else known)
     return isinstance(op, ops.CreateIndexOp) and has_expressions(op.to_index())
 
@@ -166,23 +166,26 @@ def _make_checks_explicit(op: ops.MigrateOperation) -> None:
 def _recall(op: ops.MigrateOperation, scratch: Scratch) -> None:
     """Let a downgrade make again what the migrations made, and not what a database makes of it."""
     if isinstance(op, ops.CreateTableOp):
-        op.columns = [_recalled(item, op.table_name, scratch) for item in op.columns]
+        op.columns = [_recalled(item, op, scratch) for item in op.columns]
     elif isinstance(op, ops.CreateIndexOp):
-        if (index := scratch.index_of(op.table_name, str(op.index_name))) is not None:
+        if (index := scratch.index_of(op.table_name, str(op.index_name), schema=op.schema)) is not None:
             op.columns = [each.name if isinstance(each, sa.Column) else each for each in index.expressions]
             op.kw = dict(index.kwargs)
     elif isinstance(op, ops.AddColumnOp):
-        _recalled(op.column, op.table_name, scratch)
+        _recalled(op.column, op, scratch)
     elif isinstance(op, ops.CreateCheckConstraintOp):
-        known = scratch.check_of(op.table_name, str(op.constraint_name))
+        known = scratch.check_of(op.table_name, str(op.constraint_name), schema=op.schema)
         op.condition = op.condition if known is None else sa.text(known)
     elif isinstance(op, ops.AlterColumnOp) and isinstance(op.modify_server_default, sa.DefaultClause):
-        op.modify_server_default = scratch.default_of(op.table_name, op.column_name) or op.modify_server_default
+        known_default = scratch.default_of(op.table_name, op.column_name, schema=op.schema)
+        op.modify_server_default = known_default or op.modify_server_default
 
 
-def _recalled(item: Any, table_name: str, scratch: Scratch) -> Any:
+def _recalled(item: Any, op: ops.CreateTableOp | ops.AddColumnOp, scratch: Scratch) -> Any:
     if isinstance(item, sa.Column) and isinstance(item.server_default, sa.DefaultClause):
-        item.server_default = scratch.default_of(table_name, item.name) or item.server_default
-    elif isinstance(item, sa.CheckConstraint) and (known := scratch.check_of(table_name, str(item.name))):
+        item.server_default = scratch.default_of(op.table_name, item.name, schema=op.schema) or item.server_default
+    elif isinstance(item, sa.CheckConstraint) and (
+        known := scratch.check_of(op.table_name, str(item.name), schema=op.schema)
+    ):
         return sa.CheckConstraint(known, name=conv(str(item.name)))
     return item

@@ -2,56 +2,102 @@
 
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from logging.config import fileConfig
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import ops
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.engine import URL
 
 from fastapi_users_sqlmodel.migrations import _sqlite
-from fastapi_users_sqlmodel.migrations._compare import OURS, differs
+from fastapi_users_sqlmodel.migrations._autogenerate import (
+    Wanted,
+    as_it_stands,
+    check_options,
+    filters,
+    in_given,
+    in_memory,
+    on_postgres,
+    recalling,
+)
+from fastapi_users_sqlmodel.migrations._compare import OURS, CompareServerDefault
 from fastapi_users_sqlmodel.migrations._database import (
     DatabaseUnavailableError,
+    Work,
     on_connectable,
     on_url,
     read_url,
 )
 from fastapi_users_sqlmodel.migrations._directives import render_item, rewrite
 from fastapi_users_sqlmodel.migrations._named_types import differs_in_type
-from fastapi_users_sqlmodel.migrations._scratch import Scratch, scratch_at_head
+from fastapi_users_sqlmodel.migrations._scratch import Scratch
 
 
-def run_migrations(target_metadata: MetaData, *, url: str | None = None) -> None:
+def run_migrations(
+    target_metadata: MetaData | Sequence[MetaData],
+    *,
+    url: str | URL | None = None,
+    scratch_url: str | URL | None = None,
+    compare: Literal["scratch", "database"] = "scratch",
+    **options: Any,
+) -> None:
     """Do what the Alembic command asks for; `alembic/env.py` calls it, and nothing else.
 
     The database is the one of `alembic -x url=…`, else `url`, else `sqlalchemy.url` of `alembic.ini`, by a sync or an
     async driver. A program may put a connection (or an engine) into `config.attributes["connection"]` instead: it is
-    neither closed nor, when it is in a transaction, committed. Autogenerate compares the models with what the
-    migrations build in a scratch, and never touches that database.
+    neither closed nor, when it is in a transaction, committed.
+
+    Autogenerate compares the models with what the migrations build in a scratch: a SQLite database in memory; on
+    PostgreSQL a database of its own, which is dropped afterwards, or a schema where the role may not create databases.
+    It never touches the real tables.
+
+    Args:
+        target_metadata: The metadata of the models, or several.
+        url: The database to migrate.
+        scratch_url: A database for autogenerate to replay the migrations in, empty or a copy of a real one. Everything
+            happens in one transaction, which is rolled back. Also `alembic -x scratch_url=…`.
+        compare: "database" compares with the database as it stands, which has to be at head; only its catalogs are
+            read. Also `alembic -x compare=database`.
+        options: Those of Alembic's `context.configure`, such as `include_schemas`, `include_name`, `include_object`,
+            `compare_type`, `version_table_schema` or `process_revision_directives`. Hooks run after the library's own.
 
     Raises:
-        alembic.util.CommandError: The database cannot be opened, or a migration would leave rows that refer to nothing.
-            On the command line the first one is a sentence on stderr and exit status 1.
+        alembic.util.CommandError: The database cannot be opened, no scratch can be made, a revision fails in it, or a
+            migration would leave rows that refer to nothing. On the command line it is a sentence on stderr.
+        TypeError: An option is one that the library sets itself.
     """
     config = context.config
     _set_up_logging(config)
+    metadata = [target_metadata] if isinstance(target_metadata, MetaData) else list(target_metadata)
+    given = context.get_x_argument(as_dictionary=True)
     try:
-        _Command(config, target_metadata, url).run()
+        _Command(
+            Wanted(context.script, metadata, check_options(options)),
+            url=given.get("url") or url,
+            scratch_url=given.get("scratch_url") or scratch_url,
+            compare=given.get("compare") or compare,
+        ).run()
     except DatabaseUnavailableError as error:
         if not _is_command_line(config):
             raise
         sys.exit(str(error))
 
 
-def is_at_head(connection: Connection, config: Config) -> bool:
-    """Tell whether the newest migrations of the project have run on this database."""
+def is_at_head(connection: Connection, config: Config, **options: Any) -> bool:
+    """Tell whether the newest migrations of the project have run on this database.
+
+    Give `version_table` and `version_table_schema` here too where `run_migrations` has them.
+    """
     heads = ScriptDirectory.from_config(config).get_heads()
-    return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
+    return set(MigrationContext.configure(connection, opts=options).get_current_heads()) == set(heads)
 
 
 def _is_command_line(config: Config) -> bool:
@@ -65,32 +111,38 @@ def _set_up_logging(config: Config) -> None:
 
 
 class _Command:
-    def __init__(self, config: Config, target_metadata: MetaData, url: str | None) -> None:
-        self._config = config
-        self._target_metadata = target_metadata
+    def __init__(self, wanted: Wanted, *, url: str | URL | None, scratch_url: str | URL | None, compare: str) -> None:
+        self._wanted = wanted
+        self._config = context.config
         self._url = url
+        self._scratch_url = scratch_url
+        self._compares_database = compare == "database"
         self._has_migrated = False
+        if compare not in {"scratch", "database"}:
+            raise CommandError(f'compare is {compare!r}: it is "scratch" or "database".')
+        if self._compares_database and scratch_url is not None:
+            raise CommandError('Give scratch_url or compare="database", not both.')
 
     def run(self) -> None:
         with warnings.catch_warnings():
             # We compare and keep these indexes ourselves.
             warnings.filterwarnings("ignore", message="Skipped unsupported reflection of expression-based index")
-            self._run()
+            if context.is_offline_mode():
+                self._write_sql()
+            elif self._is_autogenerating():
+                self._autogenerate()
+            else:
+                self._on_database(self._migrate_safely)
 
-    def _run(self) -> None:
+    def _on_database(self, work: Work) -> None:
         connectable = self._config.attributes.get("connection")
-        if context.is_offline_mode():
-            self._write_sql()
-        elif connectable is not None:
-            on_connectable(connectable, self._work)
-        elif self._is_autogenerating() and self._read_url().get_backend_name() == "sqlite":
-            self._compare(None)
+        if connectable is not None:
+            on_connectable(connectable, work)
         else:
-            on_url(self._read_url(), self._work)
+            on_url(self._read_url(), work)
 
     def _read_url(self) -> URL:
-        given = context.get_x_argument(as_dictionary=True).get("url")
-        found = given or self._url or self._config.get_main_option("sqlalchemy.url")
+        found = self._url or self._config.get_main_option("sqlalchemy.url")
         if not found:
             raise DatabaseUnavailableError(
                 "Which database? Give alembic -x url=…, run_migrations(…, url=…), or sqlalchemy.url in alembic.ini."
@@ -108,15 +160,30 @@ class _Command:
         options: dict[str, Any] = environment.context_opts
         return options
 
-    def _configure(self, **options: Any) -> None:
+    def _configure(self, **ours: Any) -> None:
+        options = self._wanted.options
         context.configure(
-            target_metadata=self._target_metadata,
-            render_as_batch=True,
-            compare_type=differs_in_type,
-            compare_server_default=differs,
-            render_item=render_item,
-            **options,
+            **{
+                **options,
+                "target_metadata": self._wanted.metadata,
+                "render_as_batch": True,
+                # False switches a comparison off. A callable is asked by ours.
+                "compare_type": options.get("compare_type") is not False and self._compare_type,
+                "compare_server_default": options.get("compare_server_default") is not False,
+                "render_item": self._render_item,
+                **ours,
+            }
         )
+
+    def _render_item(self, kind: str, item: Any, autogen: AutogenContext) -> Any:
+        theirs = self._wanted.options.get("render_item")
+        rendered = False if theirs is None else theirs(kind, item, autogen)
+        return render_item(kind, item, autogen) if rendered is False else rendered
+
+    def _compare_type(self, *found: Any) -> bool | None:
+        theirs = self._wanted.options.get("compare_type")
+        is_other: bool | None = theirs(*found) if callable(theirs) else None
+        return differs_in_type(*found) if is_other is None else is_other
 
     def _write_sql(self) -> None:
         # No driver is needed to write SQL down, and no connection either.
@@ -129,12 +196,8 @@ class _Command:
         with context.begin_transaction():
             context.run_migrations()
 
-    def _work(self, connection: Connection) -> None:
-        if self._is_autogenerating():
-            self._compare(None if connection.dialect.name == "sqlite" else connection)
-        elif connection.in_transaction():
-            self._migrate(connection)
-        elif connection.dialect.name == "sqlite":
+    def _migrate_safely(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite" and not connection.in_transaction():
             with _sqlite.foreign_keys_off(connection):
                 self._migrate(connection)
         else:
@@ -142,10 +205,11 @@ class _Command:
 
     def _migrate(self, connection: Connection) -> None:
         is_sqlite = connection.dialect.name == "sqlite"
+        theirs = self._wanted.options.get("on_version_apply") or ()
         self._configure(
             connection=connection,
             transactional_ddl=True if is_sqlite else None,
-            on_version_apply=self._note,
+            on_version_apply=(self._note, *(theirs if isinstance(theirs, Iterable) else (theirs,))),
         )
         with context.begin_transaction():
             if is_sqlite:
@@ -158,18 +222,58 @@ class _Command:
     def _note(self, **_: Any) -> None:
         self._has_migrated = True
 
-    def _compare(self, connection: Connection | None) -> None:
-        with scratch_at_head(connection, context.script, self._target_metadata) as (replay, scratch):
+    def _autogenerate(self) -> None:
+        if self._scratch_url is not None:
+            on_url(self._read_scratch_url(), lambda connection: self._compare(in_given(connection, self._wanted)))
+        elif self._compares_database:
+            self._on_database(lambda connection: self._compare(as_it_stands(connection)))
+        elif self._config.attributes.get("connection") is None and self._read_url().get_backend_name() == "sqlite":
+            self._compare(in_memory(self._wanted))
+        else:
+            self._on_database(self._compare_in_scratch)
 
-            def process(migrations: MigrationContext, _: Any, directives: list[ops.MigrationScript]) -> None:
-                self._process(directives, scratch, migrations)
+    def _read_scratch_url(self) -> URL:
+        scratch = read_url(self._scratch_url or "")
+        connectable: Any = self._config.attributes.get("connection")
+        real: URL = self._read_url() if connectable is None else getattr(connectable, "engine", connectable).url
+        if scratch.database and (scratch.host, scratch.port, scratch.database) == (real.host, real.port, real.database):
+            raise CommandError(
+                f"scratch_url is the database {real.database!r} itself: name another one, empty or a copy of it."
+            )
+        return scratch
 
-            self._configure(connection=replay, process_revision_directives=process, **{OURS: True})
+    def _compare_in_scratch(self, connection: Connection) -> None:
+        is_sqlite = connection.dialect.name == "sqlite"
+        self._compare(in_memory(self._wanted) if is_sqlite else on_postgres(connection, self._wanted))
+
+    def _compare(self, place: AbstractContextManager[tuple[Connection, Scratch]]) -> None:
+        with place as (connection, scratch), recalling(connection, scratch, self._wanted.tables):
+
+            def process(migration: MigrationContext, revision: Any, directives: list[ops.MigrationScript]) -> None:
+                self._process(migration, revision, directives, scratch)
+
+            self._configure(
+                connection=connection,
+                process_revision_directives=process,
+                # Alembic would make its version table.
+                dont_mutate=True,
+                **filters(connection, scratch, self._wanted),
+                **{OURS: self._compare_server_default()},
+            )
             context.run_migrations()
 
-    def _process(self, directives: list[ops.MigrationScript], scratch: Scratch, migrations: MigrationContext) -> None:
+    def _compare_server_default(self) -> CompareServerDefault | None:
+        theirs = self._wanted.options.get("compare_server_default")
+        return (lambda *found: theirs(context.get_context(), *found)) if callable(theirs) else None
+
+    def _process(
+        self, migration: MigrationContext, revision: Any, directives: list[ops.MigrationScript], scratch: Scratch
+    ) -> None:
         for script in directives:
-            rewrite(script, self._target_metadata, scratch, migrations)
+            rewrite(script, self._wanted.tables, scratch, migration)
+        theirs = self._wanted.options.get("process_revision_directives")
+        if theirs is not None:
+            theirs(migration, revision, directives)
         if self._will_be_written() and all(
             each.upgrade_ops is None or each.upgrade_ops.is_empty() for each in directives
         ):
