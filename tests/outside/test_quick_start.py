@@ -85,6 +85,14 @@ def test_requests_of_the_page(app: Outside) -> None:
     assert '"text":"Hello"' in run(read, found[1])
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_tests_of_the_page(app: Outside) -> None:
+    # pytest rewrites the asserts of its plugins, which nobody may have imported before.
+    ran = app.python("-m", "pytest", "-W", "error", fresh=True)
+    assert (ran.status, ran.err) == (0, ""), ran.out
+    assert "1 passed" in ran.out
+
+
 async def printed(server: Server, words: str) -> str:
     """Wait for a token that the app prints, and return it."""
     pattern = rf"^{re.escape(words)}: (\S+)$"
