@@ -132,7 +132,6 @@ async def test_foreign_keys_of_postgresqls_own_type(start: Start) -> None:
         assert (await client.post("/orders", headers=headers)).json() == 2
 
 
-@waits_for("include_schemas")
 @on(POSTGRESQL)
 async def test_users_in_a_schema(start: Start, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
