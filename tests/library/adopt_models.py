@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 from fastapi_users_sqlmodel import (
     NAMING_CONVENTION,
@@ -133,9 +133,14 @@ def _with_integers(made: MetaData) -> Models:
     class Base(DeclarativeBase):
         metadata = made
 
+    # As FastAPI Users' documentation shows them: without an index, and "cascade" in small letters.
     class OAuthAccount(SQLAlchemyBaseOAuthAccountTable[int], Base):
-        id: Mapped[int] = mapped_column(primary_key=True)
-        user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+        __table_args__ = ({"info": {"by": Base}},)
+        id: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+        @declared_attr
+        def user_id(self) -> Mapped[int]:
+            return mapped_column(Integer, ForeignKey("user.id", ondelete="cascade"), nullable=False)
 
     class User(SQLAlchemyBaseUserTable[int], Base):
         id: Mapped[int] = mapped_column(primary_key=True)
@@ -146,6 +151,8 @@ def _with_integers(made: MetaData) -> Models:
         __table_args__ = _constraints()
 
     class AccessToken(SQLAlchemyBaseAccessTokenTable[int], Base):
-        user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+        @declared_attr
+        def user_id(self) -> Mapped[int]:
+            return mapped_column(Integer, ForeignKey("user.id", ondelete="cascade"), nullable=False)
 
     return Models(Base, User, OAuthAccount, AccessToken, [])

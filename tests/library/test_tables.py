@@ -7,10 +7,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, MetaData, Table, create_engine, insert, inspect, select, text
+from sqlalchemy import (
+    Engine,
+    ForeignKey,
+    Index,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
 import fastapi_users_sqlmodel as library
 from fastapi_users_sqlmodel.engines import sync_url
@@ -322,3 +334,53 @@ class TestAccountTables:
         del Base, User
         gc.collect()
         assert table() is None
+
+
+class TestWhatBelongsToAUser:
+    """Classes as FastAPI Users' documentation shows them, for ids that are no UUIDs."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class User(library.SQLAlchemyBaseUserTable[int], Base):
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class OAuthAccount(library.SQLAlchemyBaseOAuthAccountTable[int], Base):
+        __table_args__ = ({"comment": "accounts"},)
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+        @declared_attr
+        def user_id(self) -> Mapped[int]:
+            return mapped_column(ForeignKey("user.id", ondelete="cascade"), nullable=False)
+
+    class AccessToken(library.SQLAlchemyBaseAccessTokenTable[int], Base):
+        @declared_attr
+        def user_id(self) -> Mapped[int]:
+            return mapped_column(ForeignKey("user.id", ondelete="cascade"), nullable=False)
+
+    class Indexed(library.SQLAlchemyBaseOAuthAccountTable[int], Base):
+        __tablename__ = "indexed"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+        __table_args__ = (
+            Index("mine", "user_id", "expires_at"),
+            Index("once", "account_id", "oauth_name", unique=True),
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "indexes", "unique"),
+        [
+            ("oauth_account", {"ix_oauth_account_user_id": ["user_id"]}, [["oauth_name", "account_id"]]),
+            ("accesstoken", {"ix_accesstoken_user_id": ["user_id"], "ix_accesstoken_created_at": ["created_at"]}, []),
+            (
+                "indexed",
+                {"mine": ["user_id", "expires_at"], "once": ["account_id", "oauth_name"]},
+                [["oauth_name", "account_id"]],
+            ),
+        ],
+    )
+    def test_is_found_by_an_index(self, name: str, indexes: dict[str, list[str]], unique: list[list[str]]) -> None:
+        table = self.Base.metadata.tables[name]
+        assert {str(index.name): [column.name for column in index.columns] for index in table.indexes} == indexes
+        constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+        assert [[column.name for column in each.columns] for each in constraints] == unique

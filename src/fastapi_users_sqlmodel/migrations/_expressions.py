@@ -9,6 +9,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ClauseElement, TextClause
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 # PostgreSQL's spelling of literals (`true` for instance) is the one that both databases read; with named parameters,
 # because some drivers' style doubles the percent sign.
@@ -18,6 +19,10 @@ _QUOTED = re.compile(r"'((?:[^']|'')*)'")
 _CAST = re.compile(
     r"::\s*(?:\"[^\"]+\"|[\w.]+)(?:\s(?:varying|precision|with(?:out)? time zone))?(?:\([\d, ]+\))?(?:\[\])?"
 )
+# With a dollar sign and a tag, PostgreSQL's other quotes.
+_TEXT = re.compile(r"'(?:[^']|'')*'|(\$\w*\$).*?\1", re.DOTALL)
+_QUOTED_NAME = re.compile(r'"((?:[^"]|"")+)"')
+_LOWER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 
 
@@ -88,30 +93,46 @@ def _closes_at_the_end(text: str) -> bool:
 
 
 def comparable(sql: str) -> str:
-    """Bring SQL into a form in which two spellings of the same are equal: no casts, parentheses, spaces or case."""
-    pieces = _QUOTED.split(_CAST.sub("", _without_casts(sql)))
-    # Every second piece is what stood in quotes, which stays as it is.
-    return "'".join(piece if i % 2 else _plain_words(piece) for i, piece in enumerate(pieces))
+    """Bring SQL into a form in which two spellings of the same are equal: no casts, parentheses, spaces or case.
+
+    What stands in quotes keeps its case: text, and names that are written in quotes because of their case.
+    """
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[0])
+        # No SQL has this character.
+        return f"\0{len(kept) - 1}\0"
+
+    def name(found: re.Match[str]) -> str:
+        return found[1] if _LOWER_NAME.fullmatch(found[1]) else keep(found)
+
+    # A cast may name its type in quotes.
+    words = _CAST.sub("", _TEXT.sub(keep, _without_casts(sql)))
+    words = _plain_words(_QUOTED_NAME.sub(name, words))
+    return re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], words)
 
 
 def _plain_words(sql: str) -> str:
     words = re.sub(r"\b(?:true|false)\b", lambda word: normal_value(word[0]), sql.casefold())
-    words = re.sub(r'[\s()"]', "", words)
+    words = re.sub(r"[\s()]", "", words)
     return "now" if words == "current_timestamp" else words
 
 
-def literal_value(sql: str) -> str | None:
-    """Return what a literal stands for, and None for an expression; numbers and booleans have one spelling each."""
+def literal_value(sql: str, type_: TypeEngine[Any] | None = None) -> str | None:
+    """Return what a literal stands for in a column of a type, and None for an expression."""
     plain = _without_casts(sql)
     if literal := _QUOTED.fullmatch(plain):
-        return normal_value(literal[1].replace("''", "'"))
+        return normal_value(literal[1].replace("''", "'"), type_)
     if _NUMBER.fullmatch(plain) or plain.casefold() in {"true", "false"}:
-        return normal_value(plain)
+        return normal_value(plain, type_)
     return None
 
 
-def normal_value(value: str) -> str:
-    """Spell a number or a boolean as every database would."""
+def normal_value(value: str, type_: TypeEngine[Any] | None = None) -> str:
+    """Spell a number or a boolean as every database would; in a column of text it is text."""
+    if type_ is not None and _is_text(type_):
+        return value
     if value.casefold() in {"true", "false"}:
         return str(int(value.casefold() == "true"))
     try:
@@ -120,14 +141,22 @@ def normal_value(value: str) -> str:
         return value
 
 
+def _is_text(type_: TypeEngine[Any]) -> bool:
+    while isinstance(type_, sa.types.TypeDecorator):
+        type_ = type_.impl_instance
+    return isinstance(type_, sa.String)
+
+
 def is_same_default(one: sa.DefaultClause, other: sa.DefaultClause, dialect: sa.Dialect) -> bool:
     """Tell whether two server defaults mean the same, as far as their words show."""
     return _meaning(one, dialect) == _meaning(other, dialect)
 
 
 def _meaning(default: sa.DefaultClause, dialect: sa.Dialect) -> str:
+    column: sa.Column[Any] | None = getattr(default, "column", None)
+    type_ = None if column is None else column.type
     if isinstance(default.arg, str):
-        return normal_value(default.arg)
+        return normal_value(default.arg, type_)
     sql = str(default.arg.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-    value = literal_value(sql)
+    value = literal_value(sql, type_)
     return comparable(sql) if value is None else value

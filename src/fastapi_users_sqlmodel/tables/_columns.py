@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, PrimaryKeyConstraint, Table, UniqueConstraint, event
 from sqlalchemy.engine.default import DefaultExecutionContext
-from sqlalchemy.orm import declared_attr
+from sqlalchemy.orm import Mapper
 
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 
@@ -44,10 +44,41 @@ class EmailColumns:
             super().__setattr__(name, value)
 
 
-class OneAccountAtProvider:
+class BelongsToUser:
+    """Makes the rows of a user be found by an index, also where the class declares `user_id` itself without one.
+
+    A foreign key has no index by itself, and deleting a user looks for what belongs to them.
+    """
+
+
+class OneAccountAtProvider(BelongsToUser):
     """Makes an account at a provider belong to one user; a race between two callbacks ends here."""
 
-    @declared_attr.directive
-    @classmethod
-    def __table_args__(cls) -> Any:
-        return (UniqueConstraint("oauth_name", "account_id"),)
+
+@event.listens_for(BelongsToUser, "after_mapper_constructed", propagate=True)
+def _add_what_is_missing(mapper: Mapper[Any], class_: type[Any]) -> None:
+    # Adopting a database adds the same, so that a migration after it has nothing to drop.
+    table = mapper.local_table
+    if mapper.inherits is not None or not isinstance(table, Table):
+        return
+    user_id = mapper.columns.get("user_id")
+    if user_id is not None and not any(columns[:1] == [user_id] for columns in (*_keys(table), *_indexes(table))):
+        Index(None, user_id)
+    if issubclass(class_, OneAccountAtProvider):
+        account = [mapper.columns["oauth_name"], mapper.columns["account_id"]]
+        if account not in _keys(table):
+            table.append_constraint(UniqueConstraint(*account))
+
+
+def _keys(table: Table) -> list[list[Any]]:
+    keys = [each for each in table.constraints if isinstance(each, UniqueConstraint | PrimaryKeyConstraint)]
+    return [list(each.columns) for each in keys]
+
+
+def _indexes(table: Table) -> list[list[Any]]:
+    """Return what the indexes over all rows are made of."""
+    return [
+        list(index.expressions)
+        for index in table.indexes
+        if not any(name.endswith("_where") and value is not None for name, value in index.dialect_kwargs.items())
+    ]

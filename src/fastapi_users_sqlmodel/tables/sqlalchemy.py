@@ -49,7 +49,8 @@ class SQLAlchemyBaseUserTableUUID(SQLAlchemyBaseUserTable[uuid.UUID]):
 class SQLAlchemyBaseOAuthAccountTable(_columns.OneAccountAtProvider, Generic[ID]):
     """Columns of an account at a provider, with ids of your own: declare `id` and `user_id` in your class.
 
-    A class with `__table_args__` of its own repeats the unique constraint over `oauth_name` and `account_id`.
+    The table gets a unique constraint over `oauth_name` and `account_id`, and an index on `user_id`, unless it has
+    them.
     """
 
     __tablename__ = "oauth_account"
@@ -87,8 +88,11 @@ class SQLAlchemyBaseOAuthAccountTableUUID(SQLAlchemyBaseOAuthAccountTable[uuid.U
             return mapped_column(Uuid, ForeignKey("user.id", ondelete="CASCADE"), index=True)
 
 
-class SQLAlchemyBaseAccessTokenTable(Generic[ID]):
-    """Columns of an access token for FastAPI Users' `DatabaseStrategy`: declare `user_id` in your class."""
+class SQLAlchemyBaseAccessTokenTable(_columns.BelongsToUser, Generic[ID]):
+    """Columns of an access token for FastAPI Users' `DatabaseStrategy`: declare `user_id` in your class.
+
+    The table gets an index on `user_id` unless it has one.
+    """
 
     __tablename__ = "accesstoken"
 

@@ -44,7 +44,8 @@ class SQLModelBaseUserTableUUID(SQLModelBaseUserTable[uuid.UUID]):
 class SQLModelBaseOAuthAccountTable(_columns.OneAccountAtProvider, SQLModel, Generic[ID]):
     """Columns of an account at a provider, with ids of your own: declare `id` and `user_id` in your class.
 
-    A class with `__table_args__` of its own repeats the unique constraint over `oauth_name` and `account_id`.
+    The table gets a unique constraint over `oauth_name` and `account_id`, and an index on `user_id`, unless it has
+    them.
     """
 
     __tablename__: ClassVar[str] = "oauth_account"
@@ -67,8 +68,11 @@ class SQLModelBaseOAuthAccountTableUUID(SQLModelBaseOAuthAccountTable[uuid.UUID]
     user_id: uuid.UUID = Field(foreign_key="user.id", ondelete="CASCADE", index=True)
 
 
-class SQLModelBaseAccessTokenTable(SQLModel, Generic[ID]):
-    """Columns of an access token for FastAPI Users' `DatabaseStrategy`: declare `user_id` in your class."""
+class SQLModelBaseAccessTokenTable(_columns.BelongsToUser, SQLModel, Generic[ID]):
+    """Columns of an access token for FastAPI Users' `DatabaseStrategy`: declare `user_id` in your class.
+
+    The table gets an index on `user_id` unless it has one.
+    """
 
     __tablename__: ClassVar[str] = "accesstoken"
 
