@@ -4,14 +4,16 @@
     python -m tests.oracle --url http://127.0.0.1:8000  # what runs there, without limits
 
 Two hundred addresses with an account and two hundred without come in one shuffled order to each of the three routes
-that anybody may ask. Answers must be the same bytes, apart from date and request id; and the best single threshold on
-the time may not tell the two kinds apart with an area under the curve above 0.60 (guessing has 0.50). The service is
-started with an SMTP server that takes two seconds for each message. Exit status 1 means that something does tell.
+that anybody may ask; to the sign-in also as many whose password is stored as FastAPI Users' own Argon2 or bcrypt does.
+Answers must be the same bytes, apart from date and request id; and for no two kinds may the best single threshold on
+the time tell them apart with an area under the curve above 0.60 (guessing has 0.50). The service is started with an
+SMTP server that takes two seconds for each message. Exit status 1 means that something does tell.
 """
 
 import argparse
 import asyncio
 import http.client
+import itertools
 import json
 import multiprocessing
 import random
@@ -20,8 +22,7 @@ import sys
 import tempfile
 import time
 import uuid
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -30,7 +31,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from aiosmtpd.smtp import SMTP
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
+from sqlalchemy import create_engine, text
 
+from fastapi_users_sqlmodel.engines import sync_url
+from tests.curves import best_threshold, rank
 from tests.postgres import postgres_database, postgres_server
 from tests.programs import Programs, open_programs, preloaded_interpreter
 from tests.server import start_server
@@ -55,6 +61,9 @@ class Question:
     body: Callable[[str], str]
 
 
+# Kinds of accounts that were moved from FastAPI Users, with its defaults.
+MOVED = {"argon": Argon2Hasher(), "bcryp": BcryptHasher()}
+
 QUESTIONS = (
     Question("/auth/jwt/login", FORM, lambda email: urlencode({"username": email, "password": WRONG})),
     Question("/auth/forgot-password", JSON, lambda email: json.dumps({"email": email})),
@@ -64,7 +73,7 @@ QUESTIONS = (
 
 @dataclass
 class Observed:
-    """What was seen of the addresses with an account, or of those without: every different answer, and all times."""
+    """What was seen of the addresses of a kind: every different answer, and all times."""
 
     answers: set[tuple[Any, ...]] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
@@ -76,43 +85,28 @@ class Observed:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a question gives away."""
+    """What a question gives away about two kinds of addresses."""
 
     path: str
-    known: Observed
-    unknown: Observed
+    kinds: tuple[str, str]
+    one: Observed
+    other: Observed
 
     @property
     def same_bytes(self) -> bool:
-        return len(self.known.answers | self.unknown.answers) == 1
+        return len(self.one.answers | self.other.answers) == 1
 
     @property
     def by_threshold(self) -> float:
-        return best_threshold(self.known.seconds, self.unknown.seconds)
+        return best_threshold(self.one.seconds, self.other.seconds)
 
     @property
     def by_rank(self) -> float:
-        return rank(self.known.seconds, self.unknown.seconds)
+        return rank(self.one.seconds, self.other.seconds)
 
     @property
     def tells(self) -> bool:
         return not self.same_bytes or max(self.by_threshold, self.by_rank) > MOST
-
-
-def best_threshold(ones: Sequence[float], others: Sequence[float]) -> float:
-    """Return the area under the curve of the best single threshold: half the sum of its two rates of being right."""
-    ones, others = sorted(ones), sorted(others)
-    apart = (
-        abs(bisect_right(ones, at) / len(ones) - bisect_right(others, at) / len(others)) for at in (*ones, *others)
-    )
-    return 0.5 + max(apart) / 2
-
-
-def rank(ones: Sequence[float], others: Sequence[float]) -> float:
-    """Return the area under the whole curve: how probably one takes longer than another, or the other way round."""
-    others = sorted(others)
-    wins = sum(bisect_left(others, one) + bisect_right(others, one) for one in ones) / (2 * len(ones) * len(others))
-    return max(wins, 1 - wins)
 
 
 class Client:
@@ -132,27 +126,51 @@ class Client:
         return time.perf_counter() - started, answer, content
 
 
-def examine(url: str, pairs: int) -> list[Finding]:
-    """Register the users that are needed, and ask all questions."""
+def examine(url: str, pairs: int, database_url: str | None) -> list[Finding]:
+    """Register the users that are needed, and ask all questions; with the database, about moved accounts too."""
     client, run = Client(url), uuid.uuid4().hex[:12]
-    # Of the same length in both, and a few more to warm up with.
-    known, unknown = (
-        [f"{kind}{number:04}{run}@example.com" for number in range(WARM_UP + pairs)] for kind in ("known", "nobod")
-    )
-    for email in known:
-        _, answer, content = client.post("/auth/register", JSON, json.dumps({"email": email, "password": PASSWORD}))
-        if answer.status != http.client.CREATED:
-            raise SystemExit(f"Nobody can register at {url}: {answer.status} {content.decode()}")
-    return [ask(client, question, known, unknown) for question in QUESTIONS]
+    moved = MOVED if database_url is not None else {}
+    # Of the same length in all, and a few more to warm up with.
+    addresses = {
+        kind: [f"{kind}{number:04}{run}@example.com" for number in range(WARM_UP + pairs)]
+        for kind in ("known", "nobod", *moved)
+    }
+    for kind in ("known", *moved):
+        for email in addresses[kind]:
+            register(client, email)
+    if database_url is not None:
+        for kind, scheme in MOVED.items():
+            store(database_url, f"{kind}%{run}@example.com", scheme.hash(PASSWORD))
+    findings = []
+    for question in QUESTIONS:
+        kinds = addresses if question is QUESTIONS[0] else {kind: addresses[kind] for kind in ("known", "nobod")}
+        findings += ask(client, question, kinds)
+    return findings
 
 
-def ask(client: Client, question: Question, known: Sequence[str], unknown: Sequence[str]) -> Finding:
-    """Ask about all addresses in one shuffled order: what one request leaves behind meets both kinds alike."""
-    finding = Finding(question.path, Observed(), Observed())
-    for email in (*known[:WARM_UP], *unknown[:WARM_UP]):
-        client.post(question.path, question.content_type, question.body(email))
-    asked = [(email, finding.known) for email in known[WARM_UP:]]
-    asked += [(email, finding.unknown) for email in unknown[WARM_UP:]]
+def register(client: Client, email: str) -> None:
+    """Make an account."""
+    _, answer, content = client.post("/auth/register", JSON, json.dumps({"email": email, "password": PASSWORD}))
+    if answer.status != http.client.CREATED:
+        raise SystemExit(f"Nobody can register: {answer.status} {content.decode()}")
+
+
+def store(database_url: str, pattern: str, hashed_password: str) -> None:
+    """Store a hash for all addresses that are like a pattern."""
+    engine = create_engine(sync_url(database_url))
+    with engine.begin() as connection:
+        statement = text('UPDATE "user" SET hashed_password = :hashed WHERE email LIKE :pattern')
+        connection.execute(statement, {"hashed": hashed_password, "pattern": pattern})
+    engine.dispose()
+
+
+def ask(client: Client, question: Question, kinds: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Ask about all addresses in one shuffled order: what one request leaves behind meets all kinds alike."""
+    for addresses in kinds.values():
+        for email in addresses[:WARM_UP]:
+            client.post(question.path, question.content_type, question.body(email))
+    seen = {kind: Observed() for kind in kinds}
+    asked = [(email, seen[kind]) for kind, addresses in kinds.items() for email in addresses[WARM_UP:]]
     random.shuffle(asked)
     for email, observed in asked:
         seconds, answer, content = client.post(question.path, question.content_type, question.body(email))
@@ -160,7 +178,9 @@ def ask(client: Client, question: Question, known: Sequence[str], unknown: Seque
             raise SystemExit(f"{question.path} answers 429: there it counts, and only without limits can be measured.")
         observed.seconds.append(seconds)
         observed.answers.add(every_byte(answer, content))
-    return finding
+    return [
+        Finding(question.path, (one, other), seen[one], seen[other]) for one, other in itertools.combinations(seen, 2)
+    ]
 
 
 def every_byte(answer: http.client.HTTPResponse, content: bytes) -> tuple[Any, ...]:
@@ -203,8 +223,8 @@ def slow_mail_server() -> Iterator[int]:
 
 
 @contextmanager
-def services(folder: Path) -> Iterator[Iterator[tuple[str, str]]]:
-    """Yield the service on each database, with its name, one after the other."""
+def services(folder: Path) -> Iterator[Iterator[tuple[str, str, str]]]:
+    """Yield the service on each database, with the database's name and URL, one after the other."""
     with ExitStack() as opened:
         interpreter = opened.enter_context(preloaded_interpreter())
         mail = {
@@ -214,9 +234,10 @@ def services(folder: Path) -> Iterator[Iterator[tuple[str, str]]]:
             "LOG_LEVEL": "WARNING",
         }
 
-        def one_after_the_other() -> Iterator[tuple[str, str]]:
+        def one_after_the_other() -> Iterator[tuple[str, str, str]]:
             with open_programs(interpreter, folder / "sqlite") as programs:
-                yield "SQLite", start_server(programs, env=mail).url
+                database_url = f"sqlite:///{folder}/sqlite.db"
+                yield "SQLite", start_server(programs, database_url=database_url, env=mail).url, database_url
             try:
                 database_url = opened.enter_context(postgres_database(opened.enter_context(postgres_server())))
             except RuntimeError as error:
@@ -224,7 +245,7 @@ def services(folder: Path) -> Iterator[Iterator[tuple[str, str]]]:
                 return
             with open_programs(interpreter, folder / "postgresql") as programs:
                 migrate(programs, database_url)
-                yield "PostgreSQL", start_server(programs, database_url=database_url, env=mail).url
+                yield "PostgreSQL", start_server(programs, database_url=database_url, env=mail).url, database_url
 
         yield one_after_the_other()
 
@@ -239,13 +260,14 @@ def migrate(programs: Programs, database_url: str) -> None:
 
 def table(name: str, findings: Sequence[Finding]) -> str:
     """Draw what was found."""
-    head = (name, "bytes", "known", "unknown", "AUC of a threshold", "AUC by rank", "")
+    head = (name, "kinds", "bytes", "one", "other", "AUC of a threshold", "AUC by rank", "")
     rows = [
         (
             finding.path,
+            " ".join(finding.kinds),
             "same" if finding.same_bytes else "DIFFERENT",
-            finding.known.median,
-            finding.unknown.median,
+            finding.one.median,
+            finding.other.median,
             f"{finding.by_threshold:.3f}",
             f"{finding.by_rank:.3f}",
             "it tells" if finding.tells else "",
@@ -266,11 +288,11 @@ def main() -> int:
     findings: list[Finding] = []
     with ExitStack() as opened:
         if options.url:
-            examined = iter([(str(options.url), str(options.url))])
+            examined: Iterator[tuple[str, str, str | None]] = iter([(str(options.url), str(options.url), None)])
         else:
             examined = opened.enter_context(services(Path(opened.enter_context(tempfile.TemporaryDirectory()))))
-        for name, url in examined:
-            found = examine(url, options.pairs)
+        for name, url, database_url in examined:
+            found = examine(url, options.pairs, database_url)
             sys.stdout.write(table(name, found))
             sys.stdout.flush()
             findings += found

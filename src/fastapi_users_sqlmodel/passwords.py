@@ -4,17 +4,21 @@ import asyncio
 import os
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
 from fastapi_users import password
 from pwdlib import PasswordHash
+from pwdlib.hashers import HasherProtocol
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
+
+from fastapi_users_sqlmodel._deadlines import Deadline
 
 # zxcvbn compares every part of a password with every other; what is longer than this is not weak for its length.
 _ESTIMATED_CHARACTERS = 100
@@ -32,19 +36,29 @@ class Verified:
 
     is_right: bool
     needs_upgrade: bool = False
+    # When a thread began with it, by the monotonic clock; 0 without a thread.
+    began: float = field(default=0.0, compare=False, repr=False)
 
 
 class PasswordHelper(password.PasswordHelper):
     """FastAPI Users' helper, with today's parameters, in this thread: each call is one computation.
 
-    By default Argon2id with m = 19456 KiB, t = 2, p = 1 (OWASP's minimum); Argon2 hashes with other parameters and
-    bcrypt hashes, as FastAPI Users wrote them, verify too. A password is the same in every Unicode spelling.
+    A password is the same in every Unicode spelling.
+
+    Args:
+        password_hash: The schemes, the first of which makes new hashes; by default Argon2id with m = 19456 KiB, t = 2,
+            p = 1 (OWASP's minimum).
+        legacy: Older schemes whose hashes verify too, and are replaced at the next sign-in; by default FastAPI Users'
+            own Argon2 and bcrypt. They take several times as long, so every refused sign-in waits as long as the
+            dearest one takes: otherwise time would tell who has an account. Give `()` where no user has such a hash:
+            then nobody waits, and bcrypt hashes do not verify any more.
     """
 
-    def __init__(self, password_hash: PasswordHash | None = None) -> None:
-        super().__init__(
-            password_hash or PasswordHash((Argon2Hasher(memory_cost=19456, time_cost=2, parallelism=1), BcryptHasher()))
-        )
+    def __init__(
+        self, password_hash: PasswordHash | None = None, *, legacy: Sequence[HasherProtocol] | None = None
+    ) -> None:
+        super().__init__(password_hash or PasswordHash((Argon2Hasher(memory_cost=19456, time_cost=2, parallelism=1),)))
+        self.legacy = tuple(legacy) if legacy is not None else (Argon2Hasher(), BcryptHasher())
 
     def hash(self, password: str) -> str:
         """Hash a new password."""
@@ -53,18 +67,34 @@ class PasswordHelper(password.PasswordHelper):
     def verify(self, password: str, hashed_password: str | None) -> Verified:
         """Verify a password; None, an empty, unusable or unknown hash is nobody's, and takes as long as somebody's."""
         password = normalize_password(password)
-        for hasher in self.password_hash.hashers:
+        for hasher in self.schemes:
             if hashed_password and hasher.identify(hashed_password):
                 try:
                     is_right = hasher.verify(password, hashed_password)
                 except ValueError:
                     # bcrypt takes 72 bytes, and a damaged hash has no salt.
                     break
-                current = self.password_hash.current_hasher
-                needs_upgrade = is_right and (hasher is not current or current.check_needs_rehash(hashed_password))
-                return Verified(is_right, needs_upgrade)
+                return Verified(is_right, needs_upgrade=is_right and not self._is_of_today(hasher, hashed_password))
         self.password_hash.verify(password, self._nobodys_hash)
         return Verified(is_right=False)
+
+    @property
+    def schemes(self) -> tuple[HasherProtocol, ...]:
+        """Every scheme whose hashes verify, today's first."""
+        return (*self.password_hash.hashers, *self.legacy)
+
+    def is_verified_as_today(self, hashed_password: str | None) -> bool:
+        """Tell whether a hash takes as long as today's: because it is one, or because no scheme knows it."""
+        hasher = next((one for one in self.schemes if hashed_password and one.identify(hashed_password)), None)
+        try:
+            return hasher is None or self._is_of_today(hasher, hashed_password or "")
+        except ValueError:
+            # It is damaged, and refused at once.
+            return False
+
+    def _is_of_today(self, hasher: HasherProtocol, hashed_password: str) -> bool:
+        current = self.password_hash.current_hasher
+        return hasher is current and not current.check_needs_rehash(hashed_password)
 
     def verify_and_update(self, plain_password: str, hashed_password: str) -> tuple[bool, str | None]:
         """Verify a password, and make today's hash of it if it is right and its hash is of a weaker kind."""
@@ -98,6 +128,7 @@ class PasswordHasher:
         concurrency = concurrency or max(1, _usable_cores() - 1)
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="password")
         self._places = threading.BoundedSemaphore(concurrency + queue)
+        self._deadline = Deadline(self.password_helper.schemes, self._executor)
 
     async def hash(self, password: str) -> str:
         """Hash a new password.
@@ -113,7 +144,23 @@ class PasswordHasher:
         Raises:
             HashingQueueFullError: Too many wait already.
         """
-        return await self._run(self.password_helper.verify, password, hashed_password)
+        return await self._run(self._verify, password, hashed_password)
+
+    async def wait_to_refuse(self, verified: Verified) -> None:
+        """Wait, before somebody is refused, as long as the dearest accepted scheme takes to verify.
+
+        The first refusal of a process measures that, which takes about a second with FastAPI Users' schemes. Whoever
+        waits holds no place; call it without a database connection.
+        """
+        if self.password_helper.legacy:
+            await self._deadline.wait(verified.began)
+
+    def _verify(self, password: str, hashed_password: str | None) -> Verified:
+        began = time.monotonic()
+        verified = self.password_helper.verify(password, hashed_password)
+        if self.password_helper.is_verified_as_today(hashed_password):
+            self._deadline.record(time.monotonic() - began)
+        return replace(verified, began=began)
 
     async def _run[*Ts, T](self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         if not self._places.acquire(blocking=False):

@@ -255,6 +255,18 @@ def as_user(connect: Connect, session: AsyncSession) -> AsUser:
     return sign_in
 
 
+@pytest.fixture(scope="session", autouse=True)
+def refused_at_once() -> Iterator[None]:
+    """Let nobody wait to be refused: that has tests of its own, and services in other processes do wait."""
+
+    async def wait_for_nothing(*_: object) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(password_helper.hasher, "wait_to_refuse", wait_for_nothing)
+        yield
+
+
 @pytest.fixture(scope="session")
 def hashed_password() -> str:
     """Return the hash of PASSWORD, made once for the run."""

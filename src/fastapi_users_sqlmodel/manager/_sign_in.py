@@ -49,8 +49,9 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
     async def authenticate(self, credentials: OAuth2PasswordRequestForm) -> UP | None:
         """Find the active user of an e-mail or a username, if the password is theirs.
 
-        Whoever it is or is not, one hash is computed, and the same statements are run. A weak hash is upgraded at
-        once, or by the login route when the answer is sent.
+        Whoever it is or is not, one hash is computed, the same statements are run, and a refusal takes as long as the
+        dearest accepted scheme (`PasswordHelper`). A weak hash is upgraded at once, or by the login route when the
+        answer is sent.
         """
         attempt = self._attempt or _Attempt()
         user = await self._find_by_login(credentials.username)
@@ -73,6 +74,7 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
         if not is_admitted:
             # What has failed is an event too, and stays although the answer is an error.
             await self.release()
+            await self.password_hasher.wait_to_refuse(verified)
         if not is_right or user is None:
             return None
         if verified.needs_upgrade:

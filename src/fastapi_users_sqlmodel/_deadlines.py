@@ -1,0 +1,74 @@
+"""When a refused sign-in is answered: not before the dearest accepted scheme could have verified a password."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+
+from pwdlib.hashers import HasherProtocol
+
+# Seconds, for each scheme at least.
+_MEASURED_FOR = 0.2
+# A verification with the dearest scheme takes a little longer than when it was measured, most of the time.
+_MARGIN = 1.25
+# How many verifications the present load of the machine is told by, and how much of it counts.
+_REMEMBERED = 8
+_SLOWEST = 4.0
+# Seconds, so that a machine that stood still while it measured does not keep people waiting.
+_LONGEST = 10.0
+
+
+class Deadline:
+    """The time that every refusal takes, whatever its verification took.
+
+    It depends on the accepted schemes and on the machine, never on whose password it is. Whoever waits uses neither a
+    thread nor a database connection. It counts from the moment a thread began to verify: the time in the queue before
+    depends on others, and comes on top for everybody.
+
+    Args:
+        schemes: The accepted schemes, today's first. Each is measured once, when the first refusal waits.
+        executor: The threads that hash, which measure as well.
+    """
+
+    def __init__(self, schemes: Sequence[HasherProtocol], executor: Executor) -> None:
+        self._schemes = schemes
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._measurements: list[Future[float]] = []
+        # Seconds for each scheme, when all are measured.
+        self._costs: list[float] = []
+        # How many times longer than measured today's scheme has taken lately: then the dearest does so too.
+        self._pace = 1.0
+
+    async def wait(self, began: float) -> None:
+        """Wait until a refusal may be answered; `began` is the monotonic clock's time when its verification began."""
+        if not self._costs:
+            # Shielded, because others wait for the same measurements.
+            self._costs = [await asyncio.shield(asyncio.wrap_future(one)) for one in self._measure()]
+        await asyncio.sleep(began + self.seconds - time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """How long a refusal takes at present, from the begin of its verification."""
+        return min(max(self._costs) * _MARGIN * min(max(self._pace, 1.0), _SLOWEST), _LONGEST)
+
+    def record(self, seconds: float) -> None:
+        """Record how long a verification with today's scheme took: on a busy machine everything takes longer."""
+        if self._costs:
+            self._pace += (seconds / self._costs[0] - self._pace) / _REMEMBERED
+
+    def _measure(self) -> Sequence[Future[float]]:
+        with self._lock:
+            if not self._measurements:
+                self._measurements = [self._executor.submit(_cost, scheme) for scheme in self._schemes]
+            return self._measurements
+
+
+def _cost(scheme: HasherProtocol) -> float:
+    """Return the seconds of a verification: the mean, because short ones would otherwise show less of the load."""
+    stored, began, runs = scheme.hash("the password"), time.monotonic(), 0
+    while runs == 0 or time.monotonic() - began < _MEASURED_FOR:
+        scheme.verify("another", stored)
+        runs += 1
+    return (time.monotonic() - began) / runs
