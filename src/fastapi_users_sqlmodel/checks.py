@@ -1,47 +1,67 @@
 """Find in the mapped classes, in words, what would go wrong later: at start-up and in tests."""
 
-import inspect
-import sys
-import types
 import warnings
-from collections.abc import Collection, Iterator
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-from sqlalchemy import Column, Dialect
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import (
-    InvalidRequestError,
-    NoReferencedColumnError,
-    NoReferencedTableError,
-    SAWarning,
-    SQLAlchemyError,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, RelationshipProperty, registry
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import registry as dialects
+from sqlalchemy.exc import InvalidRequestError, SAWarning, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapper, RelationshipProperty, registry
 from sqlmodel import SQLModel
 from sqlmodel.main import default_registry
 
+from fastapi_users_sqlmodel._column_checks import (
+    Problem,
+    annotation_problems,
+    deletion_problems,
+    foreign_key_problems,
+)
+from fastapi_users_sqlmodel._schema_checks import field_problems, length_problems
 from fastapi_users_sqlmodel.bridge import registry_of
+from fastapi_users_sqlmodel.tables._columns import OneAccountAtProvider
 
 _EAGER = {"joined", "selectin", "subquery", "immediate", False}
-_DIALECTS: tuple[Dialect, ...] = (sqlite.dialect(), postgresql.dialect())  # type: ignore[no-untyped-call]
+
+type Schemas = Mapping[type[Any], Collection[type[Any]]]
+type Managers = Mapping[type[Any], type[Any]]
 
 
-def check_models(base: type[DeclarativeBase | SQLModel], *, allow: Collection[str] = ()) -> None:
+def check_models(
+    base: type[DeclarativeBase | SQLModel],
+    *,
+    allow: Collection[str] = (),
+    dialect: Dialect | str | None = None,
+    schemas: Schemas | None = None,
+    managers: Managers | None = None,
+) -> None:
     """Refuse models that would fail later, with everything that is wrong in one message.
 
     Args:
         base: The declarative base whose registry holds all tables.
-        allow: Relationships such as `"User.oauth_accounts"` that may load by themselves, because you know a bound.
+        allow: Attributes such as `"User.items"` about which nothing is said. Each sentence names its attribute.
+        dialect: The database that is used, such as `"postgresql"` or `engine.dialect`. By default SQLite and
+            PostgreSQL are looked at, each as far as it has the columns' types.
+        schemas: What is written to a model, such as `{User: [UserCreate, UserUpdate]}`: a text that a schema accepts
+            has to fit into its column. Schemas that are only read (`schemas.BaseUser`) are passed over.
+        managers: Whose allow-lists name columns of a model, such as `{User: UserManager}`.
 
     Raises:
         sqlalchemy.exc.InvalidRequestError: What `model_problems` finds, a line each.
     """
-    if problems := model_problems(base, allow=allow):
+    if problems := model_problems(base, allow=allow, dialect=dialect, schemas=schemas, managers=managers):
         raise InvalidRequestError("the models do not fit together:\n" + "\n".join(f"- {line}" for line in problems))
 
 
-def model_problems(base: type[DeclarativeBase | SQLModel], *, allow: Collection[str] = ()) -> list[str]:
-    """Say what is wrong with the models of a registry, a sentence each; an empty list when all is well."""
+def model_problems(
+    base: type[DeclarativeBase | SQLModel],
+    *,
+    allow: Collection[str] = (),
+    dialect: Dialect | str | None = None,
+    schemas: Schemas | None = None,
+    managers: Managers | None = None,
+) -> list[str]:
+    """Return what is wrong with the models of a registry, a sentence each; an empty list when all is well."""
     models = registry_of(base)
     problems = [*_tables_elsewhere(models)]
     try:
@@ -51,99 +71,78 @@ def model_problems(base: type[DeclarativeBase | SQLModel], *, allow: Collection[
             models.configure()
     except SQLAlchemyError as error:
         # Nothing more can be asked of mappers that SQLAlchemy itself refuses.
-        return [*problems, str(error)]
+        return [*_sentences(problems, allow), str(error)]
     for mapper in sorted(models.mappers, key=lambda mapper: mapper.class_.__name__):
-        problems += _foreign_keys(mapper)
-        problems += _nullability(mapper)
-        problems += _relationships(mapper, allow)
-    return problems
+        problems += foreign_key_problems(mapper, _dialects(dialect), is_chosen=dialect is not None)
+        problems += annotation_problems(mapper)
+        problems += _relationships(mapper)
+    problems += deletion_problems(models)
+    for model, written in (schemas or {}).items():
+        problems += length_problems(model, written)
+    for model, manager in (managers or {}).items():
+        problems += field_problems(model, manager)
+    return _sentences(problems, allow)
 
 
-def _tables_elsewhere(models: registry) -> Iterator[str]:
+def _sentences(problems: list[Problem], allow: Collection[str]) -> list[str]:
+    return [f'{sentence} (or allow={{"{name}"}})' for name, sentence in problems if name not in allow]
+
+
+def _dialects(dialect: Dialect | str | None) -> list[Dialect]:
+    if isinstance(dialect, Dialect):
+        return [dialect]
+    return [dialects.load(name)() for name in ([dialect] if dialect is not None else ["sqlite", "postgresql"])]
+
+
+def _tables_elsewhere(models: registry) -> Iterator[Problem]:
+    missed = "create_all and migrations of this base miss it"
     if default_registry.metadata is not models.metadata:
         for name in sorted(default_registry.metadata.tables):
-            yield f"table {name} is in SQLModel's own metadata: give its class a base made with registry="
+            yield Problem(
+                name,
+                f"table {name} is in SQLModel's own metadata, so {missed}: give its class a base made with registry=",
+            )
     for mapper in models.mappers:
         if mapper.local_table.metadata is not models.metadata:  # type: ignore[attr-defined]  # A table, if declared
-            yield f"{mapper.class_.__name__}: its table {mapper.local_table} is not in the registry's metadata"
+            name = mapper.class_.__name__
+            yield Problem(
+                name,
+                f"{name}: its table {mapper.local_table} is not in the registry's metadata, so {missed}: "
+                "make the table with metadata=Base.metadata",
+            )
 
 
-def _foreign_keys(mapper: Mapper[Any]) -> Iterator[str]:
-    for column in mapper.local_table.columns:
-        for key in column.foreign_keys:
-            where = f"{mapper.class_.__name__}.{column.key}"
-            try:
-                target = key.column
-            except (NoReferencedTableError, NoReferencedColumnError):
-                yield f"{where} points to {key.target_fullname}, which is not in the same metadata"
-                continue
-            for dialect in _DIALECTS:
-                here, there = (side.type.compile(dialect=dialect) for side in (column, target))
-                if here != there:
-                    yield f"{where} is {here} and points to {target}, which is {there} (on {dialect.name})"
-                    break
-
-
-def _nullability(mapper: Mapper[Any]) -> Iterator[str]:
-    for attribute in mapper.column_attrs:
-        column = attribute.columns[0]
-        if not isinstance(column, Column) or column.primary_key:
-            # `id: int | None = Field(default=None, primary_key=True)` is how SQLModel says "the database makes it".
-            continue
-        annotation = _annotation(mapper.class_, attribute.key)
-        if annotation is None:
-            continue
-        optional = types.NoneType in get_args(annotation)
-        if optional != column.nullable:
-            says = "may be None" if optional else "is never None"
-            takes = "takes NULL" if column.nullable else "is NOT NULL"
-            yield f"{mapper.class_.__name__}.{attribute.key} {says} by its annotation, and its column {takes}"
-
-
-def _annotation(model: type[Any], name: str) -> Any:
-    """Find the type that the class states for a column, without Mapped; None where it states none that can be read."""
-    if issubclass(model, SQLModel):
-        return model.model_fields[name].annotation if name in model.model_fields else None
-    for owner in model.__mro__:
-        if (stated := inspect.get_annotations(owner).get(name)) is None:
-            continue
-        try:
-            # One annotation alone: a neighbour that is imported for type checkers only must not hide this one.
-            alone = types.SimpleNamespace(__annotations__={name: stated})
-            hint = get_type_hints(alone, vars(sys.modules[owner.__module__]))[name]
-        except NameError:
-            return None
-        return get_args(hint)[0] if get_origin(hint) is Mapped else None
-    return None
-
-
-def _relationships(mapper: Mapper[Any], allow: Collection[str]) -> Iterator[str]:
+def _relationships(mapper: Mapper[Any]) -> Iterator[Problem]:
     for relationship in mapper.relationships:
         name = _name(relationship)
-        if relationship.uselist and relationship.lazy in _EAGER and name not in allow:
-            yield (
-                f"{name} loads all of its rows with every {mapper.class_.__name__} (lazy={relationship.lazy!r}): "
-                'use lazy="raise" and ask for them where they are wanted'
+        # A user has few accounts at providers, and FastAPI Users documents lazy="joined" for them.
+        is_bounded = issubclass(relationship.mapper.class_, OneAccountAtProvider)
+        if relationship.uselist and relationship.lazy in _EAGER and not is_bounded:
+            yield Problem(
+                name,
+                f"{name} loads all of its rows with every {mapper.class_.__name__} (lazy={relationship.lazy!r}), which "
+                'gets slower with each row: use lazy="raise" and load them where they are wanted',
             )
         yield from _other_side(relationship)
 
 
-def _other_side(relationship: RelationshipProperty[Any]) -> Iterator[str]:
-    name = _name(relationship)
+def _other_side(relationship: RelationshipProperty[Any]) -> Iterator[Problem]:
+    name, stale = _name(relationship), "a change on one side is not seen on the other one"
     if relationship.viewonly:
         return
     if relationship.back_populates:
         other = relationship.mapper.relationships[relationship.back_populates]
         if other.back_populates != relationship.key:
             remedy = f'give it back_populates="{relationship.key}"'
-            yield f"{name} points to {_name(other)}, which does not point back: {remedy}"
+            yield Problem(name, f"{name} points to {_name(other)}, which does not point back, so {stale}: {remedy}")
         return
     for other in relationship.mapper.relationships:
         if other.viewonly or other.mapper is not relationship.parent or other.back_populates == relationship.key:
             continue
         # SQLAlchemy keeps two unconnected copies of the one fact.
         if _is_other_way(relationship, other):
-            yield f'{name} and {_name(other)} are two sides of one key: give {name} back_populates="{other.key}"'
+            remedy = f'give {name} back_populates="{other.key}"'
+            yield Problem(name, f"{name} and {_name(other)} are two sides of one key, and {stale}: {remedy}")
 
 
 def _is_other_way(one: RelationshipProperty[Any], other: RelationshipProperty[Any]) -> bool:

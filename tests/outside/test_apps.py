@@ -90,7 +90,7 @@ async def bearer(client: httpx2.AsyncClient, prefix: str = "", email: str = ANNA
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
-@waits_for("check_models refuses lazy='joined' OAuth accounts")
+@waits_for("joined accounts")
 @on(SQLITE_FIRST)
 async def test_string_ids_and_cookies_and_accounts_at_a_provider(start: Start) -> None:
     async with start("string_ids") as client:
@@ -122,7 +122,6 @@ async def test_integer_ids_and_tokens_in_the_database(start: Start) -> None:
         assert (await client.get("/users/me", headers=other)).status_code == 401
 
 
-@waits_for("check_models refuses postgresql.UUID")
 @on(POSTGRESQL)
 async def test_foreign_keys_of_postgresqls_own_type(start: Start) -> None:
     async with start("postgresql_uuids") as client:
