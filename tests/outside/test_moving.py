@@ -8,9 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from fastapi_users_sqlmodel.engines import sync_url
-from tests.documents import ROOT, blocks, read_page
+from tests.documents import ROOT, blocks, installed, read_page
 from tests.library.public_names import adapter_names, public_names
+from tests.outside.environment import make_environment
 from tests.outside.project import Outside
+from tests.programs import open_programs, preloaded_interpreter
 
 PAGE = read_page("docs/moving-an-app.md")
 EXAMPLE = ROOT / "examples" / "fastapi_users_documentation"
@@ -181,14 +183,21 @@ def test_every_import(outside: Outside) -> None:
     assert (ran.status, ran.err) == (0, "")
 
 
-async def test_documented_example(outside: Outside) -> None:
+def before() -> dict[str, str]:
+    """Return the documented example as it was before it was moved."""
+    files = {}
     for name, changes in BEFORE.items():
         text = (EXAMPLE / name).read_text().replace("examples.fastapi_users_documentation", "app")
         for new, old in changes.items():
             assert new in text
             text = text.replace(new, old)
         assert "fastapi_users_sqlmodel" not in text
-        outside.write({f"app/{name}": text})
+        files[f"app/{name}"] = text
+    return files
+
+
+async def test_documented_example(outside: Outside) -> None:
+    outside.write(before())
     follow(outside)
     server = outside.serve("app.app:app")
     async with server.client() as client:
@@ -199,6 +208,91 @@ async def test_documented_example(outside: Outside) -> None:
         hello = await client.get("/authenticated-route", headers={"Authorization": f"Bearer {token}"})
         assert hello.json() == {"message": "Hello anna@example.com!"}
     server.stop_silently()
+
+
+FAKE = """
+import asyncio
+import uuid
+
+from fastapi_users_sqlmodel import BaseUserManager, UUIDIDMixin
+from fastapi_users_sqlmodel.db import BaseUserDatabase
+
+
+class UserManager(UUIDIDMixin, BaseUserManager):
+    pass
+
+
+class FakeUserDatabase(BaseUserDatabase):
+    def __init__(self):
+        self.users = {}
+
+    async def get(self, id):
+        return self.users.get(id)
+
+
+UserManager(FakeUserDatabase())
+"""
+
+
+def test_fake_store_is_told_what_to_take_instead(outside: Outside) -> None:
+    ran = outside.python("-c", FAKE)
+    assert ran.status == 1
+    assert ran.err.splitlines()[-1] == (
+        "TypeError: UserManager works on a store of fastapi_users_sqlmodel, and was given a __main__.FakeUserDatabase. "
+        "In tests, take a SQLAlchemyUserDatabase on a SQLite database in memory: see fastapi_users_sqlmodel.testing"
+    )
+
+
+# The variant of the example with OAuth: what differs from the other one, in the shape that FastAPI Users documents.
+OAUTH_DB = {
+    "SQLAlchemyBaseUserTableUUID, SQLAlchemyUserDatabase": (
+        "SQLAlchemyBaseOAuthAccountTableUUID, SQLAlchemyBaseUserTableUUID, SQLAlchemyUserDatabase"
+    ),
+    "from sqlalchemy.orm import DeclarativeBase": "from sqlalchemy.orm import DeclarativeBase, Mapped, relationship",
+    "class User(SQLAlchemyBaseUserTableUUID, Base):\n    pass": (
+        "class OAuthAccount(SQLAlchemyBaseOAuthAccountTableUUID, Base):\n    pass\n\n\n"
+        "class User(SQLAlchemyBaseUserTableUUID, Base):\n"
+        '    oauth_accounts: Mapped[list[OAuthAccount]] = relationship("OAuthAccount", lazy="joined")'
+    ),
+    "SQLAlchemyUserDatabase(session, User)": "SQLAlchemyUserDatabase(session, User, OAuthAccount)",
+}
+OAUTH_APP = """
+
+from httpx_oauth.clients.google import GoogleOAuth2
+from app.users import SECRET
+
+client = GoogleOAuth2("id", "secret")
+app.include_router(fastapi_users.get_oauth_router(client, auth_backend, SECRET), prefix="/auth/google")
+app.include_router(
+    fastapi_users.get_oauth_associate_router(client, UserRead, SECRET), prefix="/auth/associate/google"
+)
+"""
+
+
+@pytest.mark.thorough
+async def test_documented_example_with_oauth(tmp_path: Path) -> None:
+    requirements = [*installed(read_page("docs/quick-start.md")), "fastapi-users[oauth]"]
+    python = make_environment(tmp_path / "environment", requirements)
+    with (
+        preloaded_interpreter(python, ("fastapi",), {"PYTHONPATH": ""}) as interpreter,
+        open_programs(interpreter, tmp_path / "programs", {"PYTHONPATH": ""}) as programs,
+    ):
+        outside = Outside(python, programs)
+        old = before()
+        for known, other in OAUTH_DB.items():
+            assert known in old["app/db.py"]
+            old["app/db.py"] = old["app/db.py"].replace(known, other)
+        outside.write({**old, "app/app.py": old["app/app.py"] + OAUTH_APP})
+        follow(outside)
+        server = outside.serve("app.app:app")
+        async with server.client() as client:
+            body = {"email": "anna@example.com", "password": "correct horse battery"}
+            assert (await client.post("/auth/register", json=body)).status_code == 201
+            authorize = await client.get("/auth/google/authorize")
+            assert authorize.json()["authorization_url"].startswith("https://accounts.google.com/")
+        server.stop_silently()
+        # They are not protected yet, and say so.
+        assert server.program.err.count("OAuth routes are not protected") == 2
 
 
 @pytest.mark.parametrize(

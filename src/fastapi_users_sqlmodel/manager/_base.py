@@ -90,7 +90,10 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     def __init__(self, user_db: Any, password_helper: PasswordHelper | None = None) -> None:
         if not isinstance(user_db, AccountStore):
             kind = f"{type(user_db).__module__}.{type(user_db).__qualname__}"
-            raise TypeError(f"{type(self).__name__} works on a store of fastapi_users_sqlmodel, and was given a {kind}")
+            raise TypeError(
+                f"{type(self).__name__} works on a store of fastapi_users_sqlmodel, and was given a {kind}. In tests, "
+                "take a SQLAlchemyUserDatabase on a SQLite database in memory: see fastapi_users_sqlmodel.testing"
+            )
         helper = password_helper or _default_password_helper
         if not isinstance(helper, PasswordHelper):
             raise TypeError(f"{type(self).__name__} works with a PasswordHelper of fastapi_users_sqlmodel.passwords")
