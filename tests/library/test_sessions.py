@@ -38,7 +38,7 @@ class TestTheWrongKindIsRefusedByName:
             with pytest.raises(TypeError) as refused:
                 store(session, object)
             works_on = f"{store.__name__} works on a sqlalchemy or sqlmodel AsyncSession"
-            assert str(refused.value).startswith(f"{works_on}, and was given a {name}. In tests, ")
+            assert str(refused.value) == f"{works_on}, and was given a {name}"
 
     @pytest.mark.parametrize("store", SYNC_STORES)
     def test_where_a_session_is_wanted(self, store: Any) -> None:
@@ -51,7 +51,7 @@ class TestTheWrongKindIsRefusedByName:
             with pytest.raises(TypeError) as refused:
                 store(session, object)
             works_on = f"{store.__name__} works on a sqlalchemy or sqlmodel Session"
-            assert str(refused.value).startswith(f"{works_on}, and was given a {name}. In tests, ")
+            assert str(refused.value) == f"{works_on}, and was given a {name}"
 
 
 class Gate:
