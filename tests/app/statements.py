@@ -123,7 +123,7 @@ STATEMENTS: dict[str, list[Ask]] = {
     # Who asks, the end of one session or of all the others, the event.
     "POST /auth/jwt/logout": [ask("member", 204, 3)],
     "POST /auth/cookie/logout": [ask("member by cookie", 204, 3)],
-    "DELETE /auth/sessions": [ask("member", 204, 3)],
+    "DELETE /auth/sessions": [ask("member", 204, 4)],
     "DELETE /auth/sessions/{id}": [ask("member", 204, 3, id="session"), ask("stranger", 404, 2, id="session")],
     # The session locked, and changed; what is no token of ours is nothing to ask for.
     "POST /auth/jwt/refresh": [
@@ -145,10 +145,11 @@ STATEMENTS: dict[str, list[Ask]] = {
     "POST /auth/verify": [ask("nobody", 200, 6, json={"token": Purpose.VERIFY})],
     # The token and the user, before the hash and again after it; the tokens, the sessions, the event, the mail.
     "POST /auth/reset-password": [
-        ask("nobody", 200, 11, json={"token": Purpose.RESET_PASSWORD, "password": NEW_PASSWORD})
+        ask("nobody", 200, 12, json={"token": Purpose.RESET_PASSWORD, "password": NEW_PASSWORD})
     ],
-    # Who asks, whether the network is known, the user locked, the user, the tokens, the sessions, the event, the mail.
-    "POST /auth/change-password": [ask("member", 204, 8, json={"new_password": NEW_PASSWORD, **PROOF})],
+    # Who asks, whether the network is known, the user locked, the user, the tokens, the sessions, the access tokens of
+    # DatabaseStrategy (which end wherever sessions do), the event, the mail.
+    "POST /auth/change-password": [ask("member", 204, 9, json={"new_password": NEW_PASSWORD, **PROOF})],
     # Likewise; whose the new address is, two tokens and the end of superfluous ones, the event, two mails: as many for
     # an address that is taken.
     "POST /auth/change-email": [
@@ -156,25 +157,25 @@ STATEMENTS: dict[str, list[Ask]] = {
         ask("member", 202, 10, json={"new_email": "stranger@example.com", **PROOF}),
     ],
     # As to verify; whether the address is reserved, other tokens, the sessions, the undo token's new time.
-    "POST /auth/confirm-email": [ask("nobody", 200, 10, json={"token": Purpose.CHANGE_EMAIL})],
-    "POST /auth/undo-change-email": [ask("nobody", 200, 8, json={"token": Purpose.UNDO_CHANGE_EMAIL})],
+    "POST /auth/confirm-email": [ask("nobody", 200, 11, json={"token": Purpose.CHANGE_EMAIL})],
+    "POST /auth/undo-change-email": [ask("nobody", 200, 9, json={"token": Purpose.UNDO_CHANGE_EMAIL})],
     # Who asks, whether the network is known, the user locked with all superusers, the tokens, the sessions, the user
     # locked, the user, the event, and two more to forget the person in all events; what else hangs on the user, the
     # database deletes.
-    "POST /auth/delete-account": [ask("member", 204, 10, json=PROOF)],
+    "POST /auth/delete-account": [ask("member", 204, 11, json=PROOF)],
     # Who asks, the user locked; and if something changes, the user and the event.
     "PATCH /users/me": [
         ask("member", 200, 2, json={}),
         ask("member", 200, 4, json={"name": "New"}),
         ask("member", 200, 10, json={"email": "new@example.com", **PROOF}),
-        ask("member", 200, 8, json={"password": NEW_PASSWORD, **PROOF}),
+        ask("member", 200, 9, json={"password": NEW_PASSWORD, **PROOF}),
     ],
     # Likewise, locked with all superusers. A new address: whether it is reserved, the mail, the sessions, the tokens.
     "PATCH /users/{user_id}": [
         ask("stranger", 403, 2, json={"name": "New"}, user_id="member"),
         ask("superuser", 200, 4, json={"name": "New"}, user_id="member"),
-        ask("superuser", 200, 8, json={"email": "new@example.com"}, user_id="member"),
-        ask("superuser", 200, 6, json={"is_active": False}, user_id="member"),
+        ask("superuser", 200, 9, json={"email": "new@example.com"}, user_id="member"),
+        ask("superuser", 200, 7, json={"is_active": False}, user_id="member"),
     ],
     "PUT /users/{user_id}": [
         ask("stranger", 403, 2, json={"name": "New"}, user_id="member"),
@@ -184,7 +185,7 @@ STATEMENTS: dict[str, list[Ask]] = {
     # As to delete one's own account, without the password.
     "DELETE /users/{user_id}": [
         ask("stranger", 403, 2, user_id="member"),
-        ask("superuser", 204, 9, user_id="member"),
+        ask("superuser", 204, 10, user_id="member"),
         ask("superuser", 404, 2, user_id=UNKNOWN_USER),
     ],
     "POST /user-groups": [

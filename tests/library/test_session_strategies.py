@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any
 
-import httpx2
 import pytest
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
-from fastapi_users.authentication import AuthenticationBackend, BearerTransport, CookieTransport, JWTStrategy
-from fastapi_users.authentication.strategy.db import DatabaseStrategy
 from fastapi_users.exceptions import InvalidResetPasswordToken, InvalidVerifyToken, UserNotExists
 from sqlalchemy import Engine, QueuePool, create_engine, make_url, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -24,7 +21,6 @@ from starlette.requests import HTTPConnection
 from fastapi_users_sqlmodel import (
     FastAPIUsers,
     LetterKind,
-    SQLAlchemyAccessTokenDatabase,
     SQLAlchemyUserDatabase,
     SQLModelUserDatabase,
 )
@@ -40,13 +36,10 @@ from fastapi_users_sqlmodel.authentication import (
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite, sync_url
 from fastapi_users_sqlmodel.exceptions import (
     InvalidChangeEmailToken,
-    LoginNotFresh,
     SessionNotExists,
 )
-from tests.library.account_app import UserRead
 from tests.library.accounts import NEW_PASSWORD, PASSWORD, Accounts, Manager, open_accounts
 from tests.library.models import Models
-from tests.library.stores import open_stores
 
 SECRET = "a secret of sessions, and long enough to be one"
 ANNA = "anna@example.com"
@@ -362,124 +355,6 @@ class TestTheNextUserOfAnId:
                 await use(manager.token(kind))
         after = await accounts.reload(next_user.id)
         assert (after.email, after.is_verified) == ("berta@example.com", False)
-
-
-@async_forms
-class TestStockStrategies:
-    """FastAPI Users' own, in our routers: they know of no sessions."""
-
-    @pytest.fixture
-    async def stock(self, models: Models, url: str) -> AsyncIterator["Stock"]:
-        async with open_stores(models, url, "async") as stores:
-            assert isinstance(stores.session, AsyncSession)
-            engine = stores.session.bind
-
-            async def get_async_session() -> AsyncIterator[AsyncSession]:
-                async with AsyncSession(engine, expire_on_commit=False) as session:
-                    yield session
-
-            async def get_user_manager(session: Annotated[AsyncSession, Depends(get_async_session)]) -> Manager:
-                return Manager(SQLAlchemyUserDatabase(session, models.user))
-
-            async def get_database_strategy(
-                session: Annotated[AsyncSession, Depends(get_async_session)],
-            ) -> DatabaseStrategy[Any, Any, Any]:
-                return DatabaseStrategy(SQLAlchemyAccessTokenDatabase(session, models.access_token))
-
-            def get_jwt_strategy() -> JWTStrategy[Any, Any]:
-                return JWTStrategy(SECRET, lifetime_seconds=3600)
-
-            backends = {
-                "jwt": AuthenticationBackend[Any, Any]("jwt", BearerTransport("auth/jwt/login"), get_jwt_strategy),
-                "cookie": AuthenticationBackend[Any, Any]("cookie", CookieTransport("session"), get_database_strategy),
-                "session": SessionBackend[Any, Any](
-                    "session", BearerRefreshTransport("auth/session/login"), sessions, get_user_manager
-                ),
-            }
-            users = FastAPIUsers[Any, Any](get_user_manager, [*backends.values()])
-            app = FastAPI()
-            for name, backend in backends.items():
-                app.include_router(users.get_auth_router(backend), prefix=f"/auth/{name}")
-            app.include_router(users.get_sessions_router(), prefix="/auth")
-            fresh_user = users.fresh_login()
-
-            @app.get("/me", response_model=UserRead)
-            async def me(user: Annotated[Any, Depends(users.current_user(active=True))]) -> Any:
-                return user
-
-            @app.get("/danger", response_model=UserRead)
-            async def danger(user: Annotated[Any, Depends(fresh_user)]) -> Any:
-                return user
-
-            accounts = Accounts(Manager(stores.users), stores)
-            await accounts.user()
-            transport = httpx2.ASGITransport(app, client=("192.0.2.1", 50000))
-            async with httpx2.AsyncClient(transport=transport, base_url="https://example.com") as client:
-                yield Stock(client, accounts)
-
-    async def test_a_jwt(self, stock: "Stock") -> None:
-        response = await stock.log_in("jwt")
-        assert (response.status_code, response.json().keys()) == (200, {"access_token", "token_type"})
-        me = {"Authorization": f"Bearer {response.json()['access_token']}"}
-        assert (await stock.client.get("/me", headers=me)).json()["email"] == ANNA
-        assert (await stock.client.post("/auth/jwt/logout", headers=me)).status_code == 204
-        # It is as FastAPI Users says: a JWT cannot be taken back.
-        assert (await stock.client.get("/me", headers=me)).status_code == 200
-        assert rows(stock.accounts, "id") == []
-
-    async def test_a_row_in_the_database(self, stock: "Stock") -> None:
-        assert (await stock.log_in("cookie")).status_code == 204
-        assert (await stock.client.get("/me")).json()["email"] == ANNA
-        assert stock.accounts.stores.count(stock.accounts.stores.models.access_token) == 1
-        assert (await stock.client.post("/auth/cookie/logout")).status_code == 204
-        assert (await stock.client.get("/me")).status_code == 401
-        assert stock.accounts.stores.count(stock.accounts.stores.models.access_token) == 0
-
-    async def test_is_never_fresh(self, stock: "Stock") -> None:
-        """There is no session that would know; and none to prove the password in."""
-        token = (await stock.log_in("jwt")).json()["access_token"]
-        me = {"Authorization": f"Bearer {token}"}
-        response = await stock.client.get("/danger", headers=me)
-        assert (response.status_code, response.json()) == (403, {"detail": "FRESH_LOGIN_REQUIRED"})
-        body = {"current_password": PASSWORD}
-        assert (await stock.client.post("/auth/reauthenticate", json=body, headers=me)).status_code == 401
-        response = await stock.client.get("/auth/sessions", headers=me)
-        assert (response.status_code, response.json()) == (200, [])
-
-    async def test_stands_beside_sessions(self, stock: "Stock") -> None:
-        """One that is read last leaves the session alone that was read; and each ends itself."""
-        tokens = [(await stock.log_in(name)).json()["access_token"] for name in ("jwt", "session")]
-        jwt_, session = ({"Authorization": f"Bearer {token}"} for token in tokens)
-        assert (await stock.client.get("/danger", headers=session)).json()["email"] == ANNA
-        [listed] = (await stock.client.get("/auth/sessions", headers=jwt_)).json()
-        assert listed["current"] is False
-        [listed] = (await stock.client.get("/auth/sessions", headers=session)).json()
-        assert listed["current"] is True
-        assert (await stock.client.post("/auth/session/logout", headers=jwt_)).status_code == 401
-        assert (await stock.client.post("/auth/session/logout", headers=session)).status_code == 204
-        assert (await stock.client.get("/me", headers=session)).status_code == 401
-        assert (await stock.client.get("/me", headers=jwt_)).status_code == 200
-
-    async def test_a_superuser_of_a_stock_strategy_needs_no_fresh_login(self, stock: "Stock") -> None:
-        """Who keeps FastAPI Users' strategies keeps what they could do; asked explicitly, nobody knows."""
-        manager = stock.accounts.manager
-        root = await stock.accounts.user("root@example.com", is_superuser=True)
-        user = await stock.accounts.user("berta@example.com")
-        await manager.update_by_superuser(root, user.id, {"username": "berta"})
-        assert stock.accounts.column("username", "berta@example.com") == "berta"
-        with pytest.raises(LoginNotFresh):
-            manager.require_fresh_login()
-
-
-@dataclass(frozen=True)
-class Stock:
-    """An app with FastAPI Users' strategies, and one of ours."""
-
-    client: httpx2.AsyncClient
-    accounts: Accounts
-
-    async def log_in(self, backend: str) -> httpx2.Response:
-        return await self.client.post(f"/auth/{backend}/login", data={"username": ANNA, "password": PASSWORD})
 
 
 @dataclass

@@ -17,6 +17,7 @@ from fastapi_users.authentication.authenticator import (
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.authentication.backend import SessionBackend
+from fastapi_users_sqlmodel.manager._base import CurrentToken
 
 __all__ = [
     "INVALID_CHARS_PATTERN",
@@ -79,7 +80,11 @@ class Authenticator(authenticator.Authenticator[UP, ID], Generic[UP, ID]):
         connection = kwargs.pop(_CONNECTION)
         for name, backend in self._session_backends.items():
             kwargs[name] = backend.strategy(kwargs["user_manager"], connection)
-        return await super()._authenticate(*args, **kwargs)
+        user, token = await super()._authenticate(*args, **kwargs)
+        if user is not None and token is not None:
+            # Should this request end the user's other tokens, its own one stays.
+            kwargs["user_manager"].current_token = CurrentToken(user.id, token)
+        return user, token
 
     @cached_property
     def _session_backends(self) -> dict[str, SessionBackend[UP, ID]]:

@@ -105,13 +105,13 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
                 await self.queue_letter(LetterKind.EMAIL_CHANGED, previous, user=user)
                 self.user_db.after_commit(lambda: self.on_after_change_email(user, previous, request))
             if is_new_email or not user.is_active or (flags["is_superuser"] and not user.is_superuser):
-                await self._end_sessions(user.id, besides=self._own_session_id(user.id) if user.is_active else None)
+                await (self._end_other_sessions(user.id) if user.is_active else self._end_sessions(user.id))
             if is_new_email or not user.is_active:
                 # Whoever administers has the last word: nothing of before is good any more, undoing neither.
                 await self.user_db.ask(tokens.revoke, user.id, tuple(Purpose))
             if "hashed_password" in changes:
                 await self.user_db.ask(tokens.revoke, user.id, MORTAL)
-                await self._end_sessions(user.id, besides=self._own_session_id(user.id))
+                await self._end_other_sessions(user.id)
                 await self._record(AuditEventKind.CHANGE_PASSWORD, request, user_id=user.id, actor_id=actor_id)
                 await self.on_change_password(user, request)
             self.user_db.after_commit(lambda: self.on_after_update(user, changes, request))

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, cast
@@ -29,6 +29,7 @@ from fastapi_users_sqlmodel.passwords import (
     PasswordPolicy,
 )
 from fastapi_users_sqlmodel.sessions import _rows as sessions
+from fastapi_users_sqlmodel.sessions._access_tokens import end_access_tokens
 from fastapi_users_sqlmodel.tables._accounts import account_tables
 from fastapi_users_sqlmodel.throttling import Throttle, client_network
 from fastapi_users_sqlmodel.tokens import IssuedToken, Purpose
@@ -63,6 +64,14 @@ class CurrentSession:
     proved_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class CurrentToken:
+    """The token that this request came with."""
+
+    user_id: Any
+    token: str = field(repr=False)
+
+
 class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     """What a subclass may set and do differently, and what the operations have in common."""
 
@@ -86,6 +95,8 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     user_db: AccountStore[UP, ID]
     # Set by the strategy that has read the request's token; a strategy without sessions sets none.
     current_session: CurrentSession | None = None
+    # Set by the authenticator; strategies without sessions have nothing else that is this request's own.
+    current_token: CurrentToken | None = None
 
     def __init__(self, user_db: Any, password_helper: PasswordHelper | None = None) -> None:
         if not isinstance(user_db, AccountStore):
@@ -193,7 +204,16 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         return current.id if current is not None and current.user_id == user_id else None
 
     async def _end_sessions(self, user_id: ID, *, besides: uuid.UUID | None = None) -> int:
-        return await self.user_db.ask(sessions.end_all, user_id, besides=besides)
+        """End a user's sessions, all or all but one, and all tokens of `DatabaseStrategy`; return how many."""
+        ended = await self.user_db.ask(sessions.end_all, user_id, besides=besides)
+        return ended + await self.user_db.ask(end_access_tokens, user_id)
+
+    async def _end_other_sessions(self, user_id: ID) -> int:
+        """End a user's sessions and tokens of `DatabaseStrategy` but the one of this request, if it is this user's."""
+        current = self.current_token
+        own_token = current.token if current is not None and current.user_id == user_id else None
+        ended = await self.user_db.ask(sessions.end_all, user_id, besides=self._own_session_id(user_id))
+        return ended + await self.user_db.ask(end_access_tokens, user_id, besides=own_token)
 
     async def _use(self, purpose: Purpose, token: str, refusal: Callable[[], Exception]) -> tuple[UP, IssuedToken]:
         """Lock the user of a token, and use it up: in this order, as everybody does, so that nobody waits in a ring."""

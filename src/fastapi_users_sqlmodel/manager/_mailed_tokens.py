@@ -122,7 +122,7 @@ class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
     async def _set_password(self, user: UP, hashed_password: str, kind: AuditEventKind, request: Request | None) -> UP:
         user = await self.apply(user, {"hashed_password": hashed_password})
         await self.user_db.ask(tokens.revoke, user.id, MORTAL)
-        await self._end_sessions(user.id, besides=self._own_session_id(user.id))
+        await self._end_other_sessions(user.id)
         await self._record(kind, request, user_id=user.id)
         await self.on_change_password(user, request)
         await self.queue_letter(LetterKind.PASSWORD_CHANGED, user.email, user=user)

@@ -42,7 +42,7 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
     async def end_other_sessions(self, user: UP, request: Request | None = None) -> None:
         """End all of a user's sessions but the one of this request."""
         async with self.user_db.transaction():
-            if await self._end_sessions(user.id, besides=self._own_session_id(user.id)):
+            if await self._end_other_sessions(user.id):
                 await self._record(AuditEventKind.END_SESSION, request, user_id=user.id)
 
     async def end_current_session(self, user: UP) -> None:
@@ -55,6 +55,22 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
         async with self.user_db.transaction():
             if session_id is None or not await self.user_db.ask(_rows.end, session_id, user.id):
                 raise SessionNotExists
+
+    async def require_unchanged(self, user: UP, known_hash: str) -> None:
+        """Require that an account is as it was when a strategy without sessions wrote a token for it.
+
+        Our sessions begin while the user is locked. Another strategy's token may have been written after a reset or a
+        deactivation had ended all tokens: those in the database are ended again, and nobody gets it.
+
+        Raises:
+            UserNotExists: The user was deleted or deactivated meanwhile, or another password holds.
+        """
+        user_id = user.id
+        now = await self.user_db.reread(user_id)
+        if now is None or not now.is_active or now.hashed_password != known_hash:
+            async with self.user_db.transaction():
+                await self._end_sessions(user_id)
+            raise UserNotExists
 
     async def reauthenticate(self, user: UP, current_password: str, request: Request | None = None) -> None:
         """Prove again, in the session of this request, who one is.

@@ -45,8 +45,11 @@ def get_login_router(
         if signed_in is None:
             raise HTTPException(400, ErrorCode.LOGIN_BAD_CREDENTIALS)
         with said({UserNotExists: ErrorCode.LOGIN_BAD_CREDENTIALS}):
-            # Deleted meanwhile.
+            # Deleted or changed meanwhile.
+            known_hash = signed_in.user.hashed_password
             response = await backend.login(strategy, signed_in.user)
+            if not isinstance(backend, SessionBackend):
+                await user_manager.require_unchanged(signed_in.user, known_hash)
         # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         await user_manager.release()
@@ -61,21 +64,25 @@ def get_login_router(
 def get_auth_router(
     backend: AuthenticationBackend[UP, ID],
     get_user_manager: Any,
-    authenticator: Authenticator[UP, ID],
-    requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+    authenticator: Authenticator[UP, ID],  # noqa: ARG001  # FastAPI Users' signature
+    requires_verification: bool = False,  # noqa: FBT001, FBT002  # The same
 ) -> APIRouter:
-    """Make the routes that sign in and out."""
+    """Make the routes that sign in and out; the logout takes the tokens of this backend alone."""
     router = get_login_router(backend, get_user_manager, requires_verification)
-    if isinstance(backend, SessionBackend):
-        # What ends is the session that was presented here; that of another transport stays, and is not asked for.
-        authenticator = Authenticator([backend], get_user_manager)
-    get_current_user_token = authenticator.current_user_token(active=True)
+    # The token of another backend would be handed to this strategy, which knows nothing of it: 204, and it would live.
+    own = Authenticator([backend], get_user_manager)
+    # FastAPI Users asks for verification here too. Whoever has a session can always end it.
+    verified = requires_verification and not isinstance(backend, SessionBackend)
+    get_current_user_token = own.current_user_token(active=True, verified=verified)
 
     @router.post(
         "/logout",
         status_code=204,
         name=f"auth:{backend.name}.logout",
-        responses={**responses(statuses=(401,)), **backend.transport.get_openapi_logout_responses_success()},
+        responses={
+            **responses(statuses=(401, 403) if verified else (401,)),
+            **backend.transport.get_openapi_logout_responses_success(),
+        },
     )
     async def logout(
         request: Request,
