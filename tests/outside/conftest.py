@@ -18,12 +18,13 @@ CLEAN = {"PYTHONPATH": ""}
 
 @pytest.fixture(scope="session")
 def outside_python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the Python of an environment with the wheel and what docs/quick-start.md says to install."""
+    """Return the Python of an environment with the wheel and what the pages say to install."""
     base = tmp_path_factory.getbasetemp()
     # The workers of one run share a folder above their own.
     folder = (base if worker_id == "master" else base.parent) / "outside"
     assert not folder.is_relative_to(ROOT)
-    return make_environment(folder, installed(read_page("docs/quick-start.md")))
+    requirements = [each for page in ("quick-start", "recipes") for each in installed(read_page(f"docs/{page}.md"))]
+    return make_environment(folder, requirements)
 
 
 @pytest.fixture(scope="session")

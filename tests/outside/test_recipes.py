@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 import sqlalchemy as sa
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fastapi_users_sqlmodel.engines import sync_url
 from tests.documents import files, overlay, read_page
@@ -68,6 +70,20 @@ async def test_usernames(outside: Outside, outside_url: str) -> None:
         assert (renamed.status_code, renamed.json()["username"]) == (200, "ann")
 
 
+@pytest.mark.xfail(reason="not mended yet: duplicates of unique columns", strict=False)
+async def test_phone_numbers(outside: Outside, outside_url: str) -> None:
+    async with following(outside, outside_url, "Phone numbers") as client:
+        assert (await client.post("/auth/register", json={**ANNA, "phone": "+15550100"})).status_code == 201
+        reason = "already exists: phone"
+        taken = await client.post("/auth/register", json={**BERT, "phone": "+15550100"})
+        assert taken.json() == {"detail": {"code": "REGISTER_VALUE_ALREADY_EXISTS", "reason": reason}}
+        assert (await client.post("/auth/register", json=BERT)).status_code == 201
+        headers = await bearer(client, BERT)
+        taken = await client.patch("/users/me", json={"phone": "+15550100"}, headers=headers)
+        assert taken.json() == {"detail": {"code": "UPDATE_USER_VALUE_ALREADY_EXISTS", "reason": reason}}
+        assert (await client.patch("/users/me", json={"phone": "+15550101"}, headers=headers)).status_code == 200
+
+
 async def test_soft_delete(outside: Outside, outside_url: str) -> None:
     async with following(outside, outside_url, "Soft delete") as client:
         assert (await client.post("/auth/register", json=ANNA)).status_code == 201
@@ -114,3 +130,26 @@ async def test_read_only_sessions_for_gets(outside: Outside, outside_url: str) -
         headers = await bearer(client, ANNA)
         assert (await client.post("/notes", params={"text": "Hello"}, headers=headers)).status_code == 201
         assert [note["text"] for note in (await client.get("/notes", headers=headers)).json()] == ["Hello"]
+
+
+@pytest.mark.xfail(reason="not built yet: the ticket", strict=False)
+async def test_websockets_from_a_browser(outside: Outside, outside_url: str) -> None:
+    async with following(outside, outside_url, "WebSockets from a browser") as client:
+        assert (await client.post("/auth/register", json=ANNA)).status_code == 201
+        assert (await client.post("/auth/websocket-ticket")).status_code == 401
+        headers = await bearer(client, ANNA)
+        issued = await client.post("/auth/websocket-ticket", headers=headers)
+        assert (issued.status_code, issued.json()["expires_in"]) == (201, 30)
+        url = f"ws://{client.base_url.netloc.decode()}/ws"
+        with pytest.raises(InvalidStatus, match="HTTP 403"):
+            await connect(url)
+        with_ticket = f"{url}?ticket={issued.json()['ticket']}"
+        async with connect(with_ticket) as socket:
+            assert await socket.recv() == "Hello anna@example.com"
+            with pytest.raises(InvalidStatus, match="HTTP 403"):
+                await connect(with_ticket)
+            assert (await client.post("/auth/jwt/logout", headers=headers)).status_code == 204
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(socket.recv(), 30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
