@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import db
 from app.api.errors import add_exception_handlers
-from app.api.middleware import BodyLimits, RequestID, TrailingSlash, TrustedProxies
+from app.api.middleware import BodyLimits, HeadAsGet, RequestID, RootPath, TrailingSlash, TrustedProxies
 from app.api.router import routers
 from app.core.logging import configure_logging
 from app.core.settings import settings
@@ -68,6 +68,9 @@ app.add_middleware(
     allow_headers=["*"],
     expose_headers=["Link", "Retry-After", "X-Request-ID"],
 )
+app.add_middleware(HeadAsGet)
 app.add_middleware(RequestID)
+if settings.root_path:
+    app.add_middleware(RootPath, root_path=settings.root_path)
 if settings.trusted_proxies:
     app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)

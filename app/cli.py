@@ -115,7 +115,7 @@ def serve(
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
-        "workers": settings.workers,
+        "workers": settings.processes,
         "log_config": None,
         "log_level": settings.log_level.lower(),
         # A line that nobody gets need not be put together.

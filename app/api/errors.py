@@ -136,7 +136,9 @@ def _allowed_methods(request: Request) -> list[str]:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
-    return [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if is_served(method)]
+    served = [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if is_served(method)]
+    # HEAD is answered as GET, in a middleware.
+    return sorted([*served, "HEAD"]) if "GET" in served else served
 
 
 async def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:

@@ -109,6 +109,42 @@ class TrailingSlash:
         await self.app(scope, receive, send)
 
 
+class RootPath:
+    """Serve under a prefix, which a proxy may have cut off: ASGI has it in both `path` and `root_path`."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Complete the path."""
+        if scope["type"] in {"http", "websocket"}:
+            path = scope["path"]
+            has_prefix = f"{path}/".startswith(f"{self.root_path}/")
+            scope = {**scope, "root_path": self.root_path, "path": path if has_prefix else self.root_path + path}
+        await self.app(scope, receive, send)
+
+
+class HeadAsGet:
+    """Answer HEAD as GET, without the body (RFC 9110, 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask for what a GET would answer, and send its status and headers alone."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self.app({**scope, "method": "GET"}, receive, send_without_body)
+
+
 class BodyLimits:
     """Read the body before anybody trusts it: not too large, and JSON not too deep."""
 

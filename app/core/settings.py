@@ -1,32 +1,44 @@
 """What the environment and `.env` say, read once; nobody else reads them."""
 
 import hmac
-import os
-import secrets
-from functools import cache
+import logging
+import re
+import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.core.addresses import Smtp, is_address, is_redis_url, smtp_server
+from app.core.development_secret import MINIMUM_SECRET_BYTES, development_secret
+from app.core.environment import EnvFileProblem, given_values, misspelt
+from app.core.processes import STARTUP_FAILURE, server_processes
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory
+from fastapi_users_sqlmodel.secret_keys import secret_key_problem
 
-MINIMUM_SECRET_BYTES = 32
+log = logging.getLogger(__name__)
+
 # Seconds in ten years: what is added to a date has to be a date.
 LONGEST_LIFETIME = 315_360_000
-SECRET_KEY_FILE = Path(".secret-key")
+
+
+class UnfitError(ValueError):
+    """Settings do not fit together, or are unfit for production: reasons by the name of a setting."""
+
+    def __init__(self, wrong: dict[str, str], unfit: dict[str, str]) -> None:
+        self.wrong = wrong
+        self.unfit = unfit
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in {**unfit, **wrong}.items()))
 
 
 class Settings(BaseSettings):
     """Every setting of the service, by its name in the environment."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     environment: Literal["development", "production"] = "development"
     database_url: str = "sqlite+aiosqlite:///./test.db"
@@ -36,9 +48,11 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int = Field(default=1, ge=1)
+    web_concurrency: int | None = Field(default=None, ge=1)
+    root_path: str = ""
     public_url: str = "http://localhost:8000"
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     smtp_url: SecretStr | None = None
     mail_from: str = ""
     require_verified: bool = False
@@ -50,6 +64,13 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(default=400, gt=0, le=36500)
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # The other sources are not used
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment and `.env`; what the code passes comes before both."""
+        return init_settings, InitSettingsSource(settings_cls, given_values())
 
     @field_validator("database_url")
     @classmethod
@@ -72,6 +93,14 @@ class Settings(BaseSettings):
         if "@" in parts.netloc:
             raise ValueError("has a name and a password, which every letter would show")
         return value.rstrip("/")
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+", path) is None:
+            raise ValueError("not a path; for example /api")
+        return path
 
     @field_validator("allowed_origins")
     @classmethod
@@ -128,45 +157,50 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _mail_is_from_somebody(self) -> Self:
+    def _fit_together(self) -> Self:
+        unfit = {**self._weak_secrets(), **self._unfit()} if self.environment == "production" else {}
+        if (wrong := self._contradictions()) or unfit:
+            raise UnfitError(wrong, unfit)
+        return self
+
+    def _contradictions(self) -> dict[str, str]:
+        wrong = {}
         if self.smtp_url is not None and not self.mail_from:
-            raise ValueError("MAIL_FROM: missing, and a mail server wants to know whom mail is from")
-        return self
+            wrong["MAIL_FROM"] = "missing, and a mail server wants to know whom mail is from"
+        if self.in_memory and self.processes > 1:
+            wrong["WORKERS"] = "each would have a database of its own in its memory; use one, or a file"
+        return wrong
 
-    @model_validator(mode="after")
-    def _one_process_for_one_memory(self) -> Self:
-        if self.in_memory and self.workers > 1:
-            raise ValueError("WORKERS: each would have a database of its own in its memory; use one, or a file")
-        return self
-
-    @model_validator(mode="after")
-    def _fit_for_production(self) -> Self:
-        if self.environment == "production" and (wrong := [*self._weak_secrets(), *self._unfit()]):
-            raise ValueError("not fit for production: " + "; ".join(wrong))
-        return self
-
-    def _weak_secrets(self) -> list[str]:
-        wrong = [] if self.secret_key.get_secret_value() else ["SECRET_KEY: missing"]
+    def _weak_secrets(self) -> dict[str, str]:
+        wrong = {} if self.secret_key.get_secret_value() else {"SECRET_KEY": "missing"}
         for name, secret in (("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous)):
-            if 0 < len(set(secret.get_secret_value())) < MINIMUM_SECRET_BYTES // 4:
-                wrong.append(f"{name}: hardly random; for example `openssl rand -base64 48` makes a good one")
+            if secret.get_secret_value() and (problem := secret_key_problem(secret.get_secret_value())):
+                wrong[name] = f"{problem}; `openssl rand -base64 48` makes a good one"
         return wrong
 
-    def _unfit(self) -> list[str]:
-        wrong = []
+    def _unfit(self) -> dict[str, str]:
+        wrong = {}
+        if "database_url" not in self.model_fields_set:
+            wrong["DATABASE_URL"] = "missing; a SQLite file for production has to be named as well"
         if not self.public_url.startswith("https://"):
-            wrong.append("PUBLIC_URL: not https")
+            wrong["PUBLIC_URL"] = "not https"
         if self.smtp is None:
-            wrong.append("SMTP_URL: missing, and a console is no way to send mail")
+            wrong["SMTP_URL"] = "missing, and a console is no way to send mail"
         elif self.smtp.username is not None and self.smtp.tls == "none":
-            wrong.append("SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true")
+            wrong["SMTP_URL"] = "shows its password to the network; it needs smtps, or ?starttls=true"
         if not self.throttling:
-            wrong.append("THROTTLING: off")
+            wrong["THROTTLING"] = "off"
         if any(network.prefixlen == 0 for network in self.trusted_proxies):
-            wrong.append("TRUSTED_PROXIES: everybody, and so anybody would say where they come from")
-        if self.workers > 1 and self.redis_url is None:
-            wrong.append("REDIS_URL: missing, and several workers would each have limits of their own")
+            wrong["TRUSTED_PROXIES"] = "everybody, and so anybody would say where they come from"
+        if self.processes > 1 and self.redis_url is None:
+            wrong["REDIS_URL"] = "missing, and several workers would each have limits of their own"
         return wrong
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve: WORKERS, else WEB_CONCURRENCY, or more if another server was told so."""
+        own = self.workers if "workers" in self.model_fields_set else self.web_concurrency or 1
+        return max(own, server_processes())
 
     @property
     def database(self) -> URL:
@@ -199,48 +233,68 @@ class Settings(BaseSettings):
 
     def keys_for(self, purpose: str) -> tuple[str, ...]:
         """Derive the keys of a purpose: the present one, and during a rotation the one before it."""
-        present = self.secret_key.get_secret_value() or _development_secret()
+        present = self.secret_key.get_secret_value() or development_secret()
         secrets = (present, *filter(None, [self.secret_key_previous.get_secret_value()]))
         return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256").hex() for secret in secrets)
 
 
-@cache
-def _development_secret() -> str:
-    """Return the secret of this checkout, made once; two processes that start together agree on one.
+def load_settings(**values: Any) -> Settings:
+    """Read the settings; all that is wrong ends the program with one message, in which no value stands.
 
     Raises:
-        SystemExit: The file has been emptied: everybody could sign with such a key.
+        SystemExit: Something is wrong. The status is 1; of several processes of a server it is 3, after which uvicorn
+            and gunicorn end all of them instead of starting another one.
     """
-    made = SECRET_KEY_FILE.with_name(f"{SECRET_KEY_FILE.name}.{secrets.token_hex(8)}")
-    if not SECRET_KEY_FILE.exists():
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            # A link either makes the whole file or finds that another process was first.
-            SECRET_KEY_FILE.hardlink_to(made)
-        except FileExistsError:
-            pass
-        finally:
-            made.unlink()
-    secret = SECRET_KEY_FILE.read_text()
-    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
-        raise SystemExit(
-            f"{SECRET_KEY_FILE} is shorter than {MINIMUM_SECRET_BYTES} bytes: delete it to have a new one."
-        )
-    return secret
-
-
-def load_settings(**values: Any) -> Settings:
-    """Read the settings; all that is wrong ends the program with status 1, in one message without a value."""
     try:
-        return Settings(**values)
+        given = given_values()
+    except EnvFileProblem as problem:
+        _refuse([f".env {problem}"])
+    settings, wrong = _checked(values)
+    names = misspelt(given, Settings.model_fields.keys() - values.keys())
+    unknown = [f"{name.upper()}: not a setting; the name of the setting is {near.upper()}" for name, near in names]
+    if values.get("environment", given.get("environment")) == "production":
+        wrong += unknown
+    else:
+        for sentence in unknown:
+            log.warning(sentence)
+    if settings is None or wrong:
+        _refuse(wrong)
+    return settings
+
+
+def _checked(values: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    """Return the settings, if they are right, and what is wrong with them."""
+    try:
+        return Settings(**values), []
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, line['loc'])).upper()}: {line['msg'].removeprefix('Value error, ')}".lstrip(": ")
-            for line in error.errors()
-        ]
-        raise SystemExit("The settings are wrong:\n" + "\n".join(f"- {line}" for line in lines)) from None
+        errors = error.errors()
+    malformed = {str(each["loc"][0]): each["msg"].removeprefix("Value error, ") for each in errors if each["loc"]}
+    lines = [f"{name.upper()}: {reason}" for name, reason in malformed.items()]
+    if malformed:
+        # Malformed values keep pydantic from checking whether the others fit together, so defaults stand in for them.
+        defaults = {name: Settings.model_fields[name].default for name in malformed}
+        try:
+            Settings(**{**values, **defaults})
+        except ValidationError as error:
+            errors = error.errors()
+        else:
+            return None, lines
+    for each in errors:
+        problem: UnfitError = each["ctx"]["error"]
+        wrong, unfit = (
+            [f"{name}: {reason}" for name, reason in reasons.items() if name.lower() not in malformed]
+            for reasons in (problem.wrong, problem.unfit)
+        )
+        lines += [*wrong, *(["not fit for production: " + "; ".join(unfit)] if unfit else [])]
+    return None, lines
+
+
+def _refuse(lines: list[str]) -> NoReturn:
+    message = "The settings are wrong:\n" + "\n".join(f"- {line}" for line in lines)
+    if server_processes() == 1:
+        raise SystemExit(message)
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(STARTUP_FAILURE)
 
 
 settings = load_settings()

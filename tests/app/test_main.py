@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.app.databases import connected, migrated
+from tests.app.production import PRODUCTION
 from tests.conftest import CreateDatabase
 from tests.postgres import own_server
 from tests.programs import Programs, Ran
@@ -228,14 +229,9 @@ class TestRefusing:
         assert not (programs.folder / "test.db").exists()
 
     def test_sample_data_in_production(self, programs: Programs) -> None:
-        env = {
-            "ENVIRONMENT": "production",
-            "SECRET_KEY": SECRET * 3,
-            "PUBLIC_URL": "https://example.com",
-            "SMTP_URL": "smtps://mail.example.com",
-            "MAIL_FROM": "noreply@example.com",
-        }
         for url in ("sqlite://", "sqlite:///./test.db"):
-            ran = programs.run("main.py", "--sample-data", env={**env, "DATABASE_URL": url, "PORT": str(free_port())})
+            ran = programs.run(
+                "main.py", "--sample-data", env={**PRODUCTION, "DATABASE_URL": url, "PORT": str(free_port())}
+            )
             assert ran == Ran(1, "", "The sample data is no data for production.\n")
         assert list(programs.folder.iterdir()) == []

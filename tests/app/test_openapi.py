@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +20,7 @@ from tests.app.conftest import PASSWORD, Ground
 from tests.app.databases import signed_in
 from tests.app.openapi_codes import failures, is_ours
 from tests.app.openapi_world import NUMBERS, USERS, make_world, restore
+from tests.app.production import PRODUCTION
 from tests.programs import Programs
 from tests.server import Server, start_server
 
@@ -140,14 +140,7 @@ async def ask():
 
 print(json.dumps(asyncio.run(ask())))
 """
-        production = {
-            "ENVIRONMENT": "production",
-            "SECRET_KEY": secrets.token_urlsafe(48),
-            "PUBLIC_URL": "https://example.com",
-            "SMTP_URL": "smtps://mail.example.com",
-            "MAIL_FROM": "noreply@example.com",
-        }
-        ran = programs.run("-c", ask, env=production)
+        ran = programs.run("-c", ask, env=PRODUCTION)
         assert (ran.status, json.loads(ran.out)) == (0, [404, 404, 404, 404, 404, 200]), ran.err
 
 
@@ -172,7 +165,12 @@ class TestGenericAnswers:
         assert response.json() == {"detail": [{"type": "json_invalid", "loc": ["body"], "msg": "JSON not in UTF-8"}]}
 
     async def test_a_method_that_is_not_there(self, client: httpx2.AsyncClient) -> None:
-        for path, allowed in (("/items", "GET, POST"), ("/posts/1", "DELETE, GET, PATCH"), ("/health/live", "GET")):
+        for path, allowed in (
+            ("/items", "GET, HEAD, POST"),
+            ("/posts/1", "DELETE, GET, HEAD, PATCH"),
+            ("/health/live", "GET, HEAD"),
+            ("/auth/register", "POST"),
+        ):
             for address in (path, f"{path}/"):
                 response = await client.put(address)
                 assert (response.status_code, response.headers["Allow"]) == (405, allowed)

@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 from app.models import Item, Post, User, UserGroup
 from app.users import password_helper
 from tests.app.databases import connected, migrated
+from tests.app.production import PRODUCTION
 from tests.conftest import CreateDatabase
 from tests.programs import Program, Programs, Ran
 from tests.server import start_server
@@ -177,14 +178,7 @@ class TestOnce:
         assert run(programs, "sqlite://") == Ran(1, "", sentence)
 
     def test_production_is_refused(self, programs: Programs, database_url: str) -> None:
-        env = {
-            "ENVIRONMENT": "production",
-            "SECRET_KEY": PASSWORD * 2,
-            "PUBLIC_URL": "https://example.com",
-            "SMTP_URL": "smtps://mail.example.com",
-            "MAIL_FROM": "noreply@example.com",
-        }
-        ran = run(programs, migrated(database_url), **env)
+        ran = run(programs, migrated(database_url), **{n: v for n, v in PRODUCTION.items() if n != "DATABASE_URL"})
         assert ran == Ran(1, "", "The sample data is no data for production.\n")
         assert_empty(database_url)
 
