@@ -124,12 +124,22 @@ def annotation_problems(mapper: Mapper[Any]) -> Iterator[Problem]:
             )
 
 
+def _stated(owner: type[Any]) -> dict[str, Any]:
+    """Return the annotations of a class as they stand; names that are not there at run time are no error."""
+    if sys.version_info >= (3, 14):
+        # Annotations are evaluated when they are asked for (PEP 649), and one of them would hide all the others.
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(owner, format=Format.FORWARDREF)
+    return inspect.get_annotations(owner)
+
+
 def _annotation(model: type[Any], name: str) -> Any:
     """Find the type that the class states for a column, without Mapped; None where it states none that can be read."""
     if issubclass(model, SQLModel):
         return model.model_fields[name].annotation if name in model.model_fields else None
     for owner in model.__mro__:
-        if (stated := inspect.get_annotations(owner).get(name)) is None:
+        if (stated := _stated(owner).get(name)) is None:
             continue
         try:
             # One annotation alone: a neighbour that is imported for type checkers only must not hide this one.
