@@ -21,7 +21,7 @@ from fastapi_users_sqlmodel.migrations._postgres_words import (
     default_in_postgres,
     is_same_index,
 )
-from fastapi_users_sqlmodel.migrations._sqlite import RebuildingSQLiteImpl, has_expressions
+from fastapi_users_sqlmodel.migrations._sqlite import RebuildingSQLiteImpl, is_special
 
 # Comparators are registered for the whole process; this option tells ours that the environment is ours. Its value is
 # what the project gave as `compare_server_default`, or None.
@@ -85,7 +85,7 @@ class ComparingPostgresqlImpl(_ComparesDefaults, PostgresqlImpl):
         found = super().compare_indexes(metadata_index, reflected_index)
         if OURS not in self.context_opts or self.connection is None:
             return found
-        if not _is_special(metadata_index) and not _is_special(reflected_index):
+        if not is_special(metadata_index) and not is_special(reflected_index):
             return found
         is_same = is_same_index(self.connection, metadata_index, reflected_index)
         if is_same is None or metadata_index.unique != reflected_index.unique:
@@ -116,11 +116,6 @@ def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Colu
     column_info["computed"]["sqltext"] = sql
 
 
-def _is_special(index: sa.Index) -> bool:
-    """Tell whether an index is more than a list of columns: Alembic compares no conditions, and expressions as text."""
-    return has_expressions(index) or bool(index.kwargs.get("postgresql_where") is not None)
-
-
 def _is_other_default(
     connection: sa.Connection | None,
     found_column: sa.Column[Any],
@@ -137,8 +132,9 @@ def _is_other_default(
         return False
     if inspected is None or rendered is None or not isinstance(default, sa.DefaultClause):
         return inspected is not rendered
-    wanted = normal_value(default.arg) if isinstance(default.arg, str) else literal_value(rendered)
-    found = literal_value(inspected)
+    type_ = column.type
+    wanted = normal_value(default.arg, type_) if isinstance(default.arg, str) else literal_value(rendered, type_)
+    found = literal_value(inspected, type_)
     if wanted is not None and found is not None:
         is_same = wanted == found
     else:
@@ -221,20 +217,23 @@ def compare_expression_indexes(
     found_table: sa.Table | None,
     table: sa.Table | None,
 ) -> None:
-    """Find added, changed and removed indexes on expressions, which SQLAlchemy does not reflect on SQLite."""
+    """Find added, changed and removed indexes on expressions or on some rows only, which Alembic does not compare."""
     connection = context.connection
     if OURS not in context.opts or context.dialect.name != "sqlite" or connection is None:
         return
-    wanted = {} if table is None else {str(index.name): index for index in table.indexes if has_expressions(index)}
+    every = {} if table is None else {str(index.name): index for index in table.indexes}
+    wanted = {name: index for name, index in every.items() if is_special(index)}
     found: dict[str, sa.Index] = {}
     words: dict[str, str] = {}
     if found_table is not None:
         query = (
-            "SELECT name, sql, EXISTS (SELECT 1 FROM pragma_index_info(sqlite_master.name) AS p WHERE p.name IS NULL) "
+            "SELECT name, sql, sql LIKE '% WHERE %' OR "
+            "EXISTS (SELECT 1 FROM pragma_index_info(sqlite_master.name) AS p WHERE p.name IS NULL) "
             "FROM sqlite_master WHERE type = 'index' AND sql > '' AND tbl_name = ?"
         )
         rows = connection.exec_driver_sql(query, (table_name,)).all()
-        words = {name: sql for name, sql, is_special in rows if is_special or name in wanted}
+        words = {name: sql for name, sql, is_no_list in rows if is_no_list or name in wanted}
+        wanted |= {name: index for name, index in every.items() if name in words}
         found = {name: _read_index(name, sql, found_table) for name, sql in words.items()}
     changed = {
         name

@@ -17,7 +17,7 @@ from fastapi_users_sqlmodel.migrations._expressions import portable_sql, render_
 from fastapi_users_sqlmodel.migrations._named_types import NamedTypeChanges
 from fastapi_users_sqlmodel.migrations._scratch import Scratch
 from fastapi_users_sqlmodel.migrations._source import CommentOp, PassOp, with_source
-from fastapi_users_sqlmodel.migrations._sqlite import has_expressions
+from fastapi_users_sqlmodel.migrations._sqlite import is_special
 from fastapi_users_sqlmodel.migrations._types import render_type
 from fastapi_users_sqlmodel.migrations._verify import check, explain_types
 
@@ -119,8 +119,8 @@ def _tables_dropped_last(operations: list[ops.MigrateOperation]) -> list[ops.Mig
 def _is_special_index(op: ops.MigrateOperation, scratch: Scratch) -> bool:
     if isinstance(op, ops.DropIndexOp):
         known = scratch.index_of(str(op.table_name), str(op.index_name), schema=op.schema)
-        return has_expressions(op.to_index() if known is None else known)
-    return isinstance(op, ops.CreateIndexOp) and has_expressions(op.to_index())
+        return is_special(op.to_index() if known is None else known)
+    return isinstance(op, ops.CreateIndexOp) and is_special(op.to_index())
 
 
 def _all(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOperation]:

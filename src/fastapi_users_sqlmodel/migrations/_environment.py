@@ -127,6 +127,10 @@ class _Command:
         with warnings.catch_warnings():
             # We compare and keep these indexes ourselves.
             warnings.filterwarnings("ignore", message="Skipped unsupported reflection of expression-based index")
+            # PostgreSQL compares these for us.
+            warnings.filterwarnings("ignore", message=r"Expression #\d+ .* detected to include an operator clause")
+            # We recognise these types ourselves, or say in the migration that nobody does.
+            warnings.filterwarnings("ignore", message="Did not recognize type")
             if context.is_offline_mode():
                 self._write_sql()
             elif self._is_autogenerating():

@@ -2,21 +2,50 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, override
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Index, Table
+from sqlalchemy.types import UserDefinedType
+
+from fastapi_users_sqlmodel.migrations._type_source import ddl_of
 
 
-def has_expressions(index: Index) -> bool:
-    """Tell whether an index has elements that are no plain columns, of which SQLite's reflection knows nothing."""
-    return any(not isinstance(element, Column) for element in index.expressions)
+def is_special(index: Index) -> bool:
+    """Tell whether an index is more than a list of columns: it has an expression, or a condition on its rows."""
+    return any(not isinstance(element, Column) for element in index.expressions) or any(
+        name.endswith("_where") and value is not None for name, value in index.dialect_kwargs.items()
+    )
+
+
+class _Declared(UserDefinedType[Any]):
+    """A type as a table declares it, which SQLAlchemy's reflection takes for one of its own."""
+
+    cache_ok = True
+
+    def __init__(self, declared: str) -> None:
+        self.declared = declared
+
+    @override
+    def get_col_spec(self, **_: Any) -> str:
+        return self.declared
+
+
+def _keep_types(connection: Connection, batch_impl: ApplyBatchImpl, table: Table) -> None:
+    """Give columns whose type does not change the type that the table declares: POINT is reflected as INTEGER."""
+    query = "SELECT name, type FROM pragma_table_xinfo(?)"
+    for name, declared in connection.exec_driver_sql(query, (table.name,)):
+        column = batch_impl.columns.get(name)
+        if column is None or column.type is not table.c[name].type or not declared:
+            continue
+        if "".join(declared.split()).upper() != "".join(str(ddl_of(column.type, connection.dialect)).split()).upper():
+            column.type = _Declared(declared)
 
 
 class RebuildingSQLiteImpl(SQLiteImpl):
-    """Keep what Alembic's rebuild of a table would lose: expression indexes, sort orders and triggers.
+    """Keep what Alembic's rebuild of a table would lose: types of others, expression indexes, sort orders and triggers.
 
     Alembic finds it by its `__dialect__`, which is how dialects outside of Alembic announce themselves.
     """
@@ -40,6 +69,7 @@ class RebuildingSQLiteImpl(SQLiteImpl):
                 f"The table {table.name!r} has to be rebuilt, and with foreign keys switched on SQLite would delete "
                 "the rows that refer to it: give Alembic a connection that is not in a transaction."
             )
+        _keep_types(connection, batch_impl, table)
         query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql > ''"
         written = {row.name: str(row.sql) for row in connection.exec_driver_sql(query, (table.name,))}
         reflected = {str(index.name) for index in table.indexes}
@@ -64,9 +94,9 @@ class RebuildingSQLiteImpl(SQLiteImpl):
             self.execute(sql.replace(":", r"\:"))
 
     def correct_for_autogen_constraints(self, *found_and_wanted: Any) -> None:
-        """Leave indexes on expressions to our own comparison, without Alembic's warning that it skips them."""
+        """Leave special indexes to our own comparison, without Alembic's warning that it skips those on expressions."""
         _, found, _, wanted = found_and_wanted
-        special = {index.name for index in wanted if has_expressions(index)}
+        special = {index.name for index in (*found, *wanted) if is_special(index)}
         for indexes in (found, wanted):
             for index in [each for each in indexes if each.name in special]:
                 indexes.discard(index)
