@@ -43,6 +43,17 @@ def installed(page: str) -> list[str]:
     ]
 
 
+def recipes() -> dict[str, dict[str, str]]:
+    """Return the files of the quick start's app after each recipe, by its heading; and as it is, for the empty one."""
+    app = files(read_page("docs/quick-start.md"))
+    sections = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", read_page("docs/recipes.md"), re.DOTALL | re.MULTILINE)
+    changed = {
+        title: {name: overlay(app[name], code) if name in app else code for name, code in files(section).items()}
+        for title, section in sections
+    }
+    return {"": app, **{title: {**app, **changes} for title, changes in changed.items()}}
+
+
 def overlay(source: str, change: str) -> str:
     """Return a module with what a recipe's block defines.
 

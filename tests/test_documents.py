@@ -5,12 +5,13 @@ import __future__
 import inspect
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastapi_users_sqlmodel import BaseUserManager, UUIDIDMixin
-from tests.documents import ROOT, blocks, prose, read_page
+from tests.documents import ROOT, blocks, prose, read_page, recipes
 
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 HOOKS = read_page("docs/hooks.md")
@@ -42,6 +43,23 @@ def test_hook_has_the_signature_of_the_page(name: str) -> None:
 
 def test_every_hook_is_on_the_page() -> None:
     assert {name for name in dir(Manager) if name.startswith("on_")} <= hooks().keys()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("recipe", recipes())
+def test_apps_pass_mypy_strict(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = pytest.importorskip("mypy.api", reason="mypy is not among what the library's tests need")
+    for name, code in recipes()[recipe].items():
+        if not name.startswith("alembic/"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYPYPATH", ".")
+
+    cache = f"--cache-dir={tmp_path.parent / 'mypy'}"  # What these apps import is the same for all.
+    out, err, status = api.run(["--strict", "--config-file=", "--explicit-package-bases", cache, "."])
+
+    assert (out.startswith("Success"), err, status) == (True, "", 0), out
 
 
 @pytest.mark.parametrize("page", PAGES)

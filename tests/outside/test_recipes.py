@@ -1,7 +1,6 @@
 """The recipes of docs/recipes.md, each applied to the app of the quick start as the page says, and used over HTTP."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,12 +11,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fastapi_users_sqlmodel.engines import sync_url
-from tests.documents import files, overlay, read_page
+from tests.documents import recipes
 from tests.library.alembic_project import INI, MAKO
 from tests.outside.project import SECRET, Outside
 
-RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", read_page("docs/recipes.md"), re.DOTALL | re.MULTILINE))
-APP = files(read_page("docs/quick-start.md"))
+RECIPES = recipes()
 ANNA = {"email": "anna@example.com", "password": "correct horse battery"}
 BERT = {"email": "bert@example.com", "password": "correct horse battery"}
 
@@ -30,9 +28,7 @@ pytestmark = pytest.mark.parametrize(
 async def following(outside: Outside, url: str, recipe: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Apply a recipe, migrate, serve, and yield a client; nothing may have failed in the app at the end."""
     outside.programs.set(DATABASE_URL=url, SECRET_KEY=SECRET)
-    changes = files(RECIPES[recipe])
-    outside.write({"alembic.ini": INI, "alembic/script.py.mako": MAKO, **APP})
-    outside.write({name: overlay(APP[name], code) if name in APP else code for name, code in changes.items()})
+    outside.write({"alembic.ini": INI, "alembic/script.py.mako": MAKO, **RECIPES[recipe]})
     (outside.folder / "alembic" / "versions").mkdir()
     revision = ["revision", "--autogenerate", "-m", "First"]
     out = await asyncio.to_thread(outside.migrate_in_one, revision, ["upgrade", "head"], ["check"])
