@@ -36,6 +36,9 @@ from tests.chromium import Chromium, find_chromium, open_chromium
 from tests.programs import open_programs
 from tests.server import Server, free_port, status_of
 
+# A browser starts.
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -10,6 +10,9 @@ from tests.app.conftest import AsUser
 from tests.programs import Programs
 from tests.server import start_server
 
+# The routes are asked by GET on both databases.
+pytestmark = pytest.mark.one_database
+
 PATHS = sorted(
     {
         context.path
