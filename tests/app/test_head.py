@@ -2,8 +2,11 @@
 
 import httpx2
 import pytest
+from fastapi.responses import PlainTextResponse
 from fastapi.routing import iter_route_contexts
+from starlette.types import Message
 
+from app.api.middleware import HeadAsGet
 from app.app import app
 from app.models import User
 from tests.app.conftest import AsUser
@@ -59,6 +62,22 @@ class TestHead:
         response = await client.head("/auth/register")
         assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
         assert (await client.head("/nowhere")).status_code == 404
+
+    async def test_hands_no_body_to_the_server(self) -> None:
+        """Clients and servers drop one as well, so the messages themselves are looked at."""
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        await HeadAsGet(PlainTextResponse("hello"))(
+            {"type": "http", "method": "HEAD", "path": "/", "headers": []}, receive, send
+        )
+        assert dict(sent[0]["headers"])[b"content-length"] == b"5"
+        assert b"".join(message["body"] for message in sent[1:]) == b""
 
     def test_of_the_real_server(self, programs: Programs) -> None:
         """A body would be taken for the next answer on the same connection."""
