@@ -175,19 +175,19 @@ class Settings(BaseSettings):
         wrong = {} if self.secret_key.get_secret_value() else {"SECRET_KEY": "missing"}
         for name, secret in (("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous)):
             if secret.get_secret_value() and (problem := secret_key_problem(secret.get_secret_value())):
-                wrong[name] = f"{problem}; `openssl rand -base64 48` makes a good one"
+                wrong[name] = f"{problem} (`openssl rand -base64 48` makes a good one)"
         return wrong
 
     def _unfit(self) -> dict[str, str]:
         wrong = {}
         if "database_url" not in self.model_fields_set:
-            wrong["DATABASE_URL"] = "missing; a SQLite file for production has to be named as well"
+            wrong["DATABASE_URL"] = "missing, and production does not choose SQLite by itself"
         if not self.public_url.startswith("https://"):
             wrong["PUBLIC_URL"] = "not https"
         if self.smtp is None:
             wrong["SMTP_URL"] = "missing, and a console is no way to send mail"
         elif self.smtp.username is not None and self.smtp.tls == "none":
-            wrong["SMTP_URL"] = "shows its password to the network; it needs smtps, or ?starttls=true"
+            wrong["SMTP_URL"] = "shows its password to the network, so it needs smtps or ?starttls=true"
         if not self.throttling:
             wrong["THROTTLING"] = "off"
         if any(network.prefixlen == 0 for network in self.trusted_proxies):

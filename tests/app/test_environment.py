@@ -122,7 +122,7 @@ class TestNames:
         env = {**PRODUCTION, "DATABSE_URL": PRODUCTION["DATABASE_URL"], "DATABASE_URL": ""}
         (programs.folder / ".env").write_text("TROTTLING=on\n")
         assert refusal(programs, **env) == [
-            "not fit for production: DATABASE_URL: missing; a SQLite file for production has to be named as well",
+            "not fit for production: DATABASE_URL: missing, and production does not choose SQLite by itself",
             "DATABSE_URL: not a setting; the name of the setting is DATABASE_URL",
             "TROTTLING: not a setting; the name of the setting is THROTTLING",
         ]
@@ -156,6 +156,6 @@ class TestProduction:
     @pytest.mark.parametrize("starts", [("main.py",), ("-m", "uvicorn", "main:app"), ("-m", "app.cli", "check")])
     def test_refuses_whatever_starts_it(self, programs: Programs, starts: tuple[str, ...]) -> None:
         env = {**PRODUCTION, "SECRET_KEY": "changeme-changeme-changeme-changeme"}
-        better = "`openssl rand -base64 48` makes a good one"
-        assert refusal(programs, *starts, **env) == [f"not fit for production: SECRET_KEY: repetitive; {better}"]
+        better = "(`openssl rand -base64 48` makes a good one)"
+        assert refusal(programs, *starts, **env) == [f"not fit for production: SECRET_KEY: repetitive {better}"]
         assert programs.run("main.py", "--help", env=PRODUCTION) == Ran(0, programs.run("main.py", "--help").out, "")

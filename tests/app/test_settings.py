@@ -17,7 +17,7 @@ NO_URL = "DATABASE_URL: not a database URL; for example postgresql://user:passwo
 NO_SMTP_URL = "SMTP_URL: not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
 NO_REDIS_URL = "REDIS_URL: not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0"
 NO_NETWORKS = "TRUSTED_PROXIES: not networks, separated by commas; for example 10.0.0.0/8, 2001:db8::/32"
-BETTER = "`openssl rand -base64 48` makes a good one"
+BETTER = "(`openssl rand -base64 48` makes a good one)"
 CHANGEME = "changeme-changeme-changeme-changeme"
 # FastAPI's tutorial has it.
 DOCUMENTED = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
@@ -463,20 +463,20 @@ class TestProduction:
         ("changes", "reasons"),
         [
             ({"secret_key": ""}, "SECRET_KEY: missing"),
-            ({"secret_key": "abc" * 20}, f"SECRET_KEY: repetitive; {BETTER}"),
-            ({"secret_key": CHANGEME}, f"SECRET_KEY: repetitive; {BETTER}"),
+            ({"secret_key": "abc" * 20}, f"SECRET_KEY: repetitive {BETTER}"),
+            ({"secret_key": CHANGEME}, f"SECRET_KEY: repetitive {BETTER}"),
             (
                 {"secret_key": DOCUMENTED},
-                f"SECRET_KEY: published in documentation, so that everybody knows it; {BETTER}",
+                f"SECRET_KEY: published in documentation, so that everybody knows it {BETTER}",
             ),
-            ({"secret_key_previous": "abc" * 20}, f"SECRET_KEY_PREVIOUS: repetitive; {BETTER}"),
-            ({"secret_key_previous": CHANGEME}, f"SECRET_KEY_PREVIOUS: repetitive; {BETTER}"),
+            ({"secret_key_previous": "abc" * 20}, f"SECRET_KEY_PREVIOUS: repetitive {BETTER}"),
+            ({"secret_key_previous": CHANGEME}, f"SECRET_KEY_PREVIOUS: repetitive {BETTER}"),
             ({"web_concurrency": 2}, "REDIS_URL: missing, and several workers would each have limits of their own"),
             ({"public_url": "http://example.com"}, "PUBLIC_URL: not https"),
             ({"smtp_url": None}, "SMTP_URL: missing, and a console is no way to send mail"),
             (
                 {"smtp_url": f"smtp://me:{SECRET}@host"},
-                "SMTP_URL: shows its password to the network; it needs smtps, or ?starttls=true",
+                "SMTP_URL: shows its password to the network, so it needs smtps or ?starttls=true",
             ),
             ({"throttling": False}, "THROTTLING: off"),
             (
