@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.documents import files, read_page
 from tests.library.alembic_project import AlembicProject, NewDatabase, connected
 from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
 from tests.library.alembic_project import project as project  # noqa: PLC0414
@@ -88,6 +89,7 @@ class TestAddedMember:
         [
             ("sa.Enum(Mood, values_callable=lambda e: [m.value for m in e])", "mood", "so: it''s 50%"),
             ("postgresql.ARRAY(sa.Enum(Mood, name='moods'))", "moods", "SO_SO"),
+            ("sa.Enum(Mood, name='mood', schema='public')", "public.mood", "SO_SO"),
             ("sa.String(9).with_variant(postgresql.ENUM(Mood, name='Odd Mood'), 'postgresql')", '"Odd Mood"', "SO_SO"),
         ],
     )
@@ -134,6 +136,22 @@ class TestAddedMember:
 
 
 class TestOtherChange:
+    @pytest.mark.parametrize(("page", "after"), [("rename", ("GOOD=1", "POOR=2")), ("remove", ("GOOD=1",))])
+    def test_is_written_as_the_page_says(
+        self, project: AlembicProject, url: str, page: str, after: tuple[str, ...]
+    ) -> None:
+        start(project, url, models("GOOD=1", "BAD=2", other="sa.Integer"))
+        with connected(url) as connection:
+            connection.exec_driver_sql("INSERT INTO diary (mood) VALUES ('BAD')")
+        source = files(read_page("docs/migrations.md"))[f"{page}_a_member.py"]
+        header = 'from alembic import op\n\nrevision = "two"\ndown_revision = "one"\n\n\n'
+        (project.versions / "two.py").write_text(header + source)
+        project.write_models(models(*after, other="sa.Integer"))
+        for command in (("upgrade", "head"), ("check",), ("downgrade", "-1"), ("upgrade", "head"), ("check",)):
+            project.succeed(*command, url=url)
+        with connected(url) as connection:
+            assert connection.exec_driver_sql("SELECT mood FROM diary").scalars().all() == [after[-1].partition("=")[0]]
+
     @pytest.mark.parametrize("after", [("GOOD=good",), ("GOOD=good", "POOR=bad")])
     def test_is_refused(self, project: AlembicProject, url: str, after: tuple[str, ...]) -> None:
         start(project, url, models("GOOD=good", "BAD=bad", default="GOOD"))

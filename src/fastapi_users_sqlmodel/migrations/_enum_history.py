@@ -84,7 +84,8 @@ def _created(call: ast.Call) -> tuple[str, Change] | None:
 
 
 def _plain(name: str) -> str:
-    return name.replace('"', "")
+    # The types of the default schema are known without it.
+    return name.replace('"', "").removeprefix("public.")
 
 
 def _text(quoted: str) -> str:

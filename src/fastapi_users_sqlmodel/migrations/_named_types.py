@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 from fastapi_users_sqlmodel.migrations._enum_history import members_in_history
 from fastapi_users_sqlmodel.migrations._source import CommentOp
 from fastapi_users_sqlmodel.migrations._type_source import POSTGRESQL
-from fastapi_users_sqlmodel.migrations._types import NamedType, domain_source, enum_arguments, named_types
+from fastapi_users_sqlmodel.migrations._types import NamedType, domain_source, enum_arguments, named_types, type_name
 
 type TypeName = tuple[str | None, str]
 
@@ -111,10 +111,12 @@ class NamedTypeChanges:
     def __init__(
         self, tables: Iterable[sa.Table], known: Mapping[TypeName, NamedType], context: MigrationContext
     ) -> None:
+        dialect = context.dialect
+        known = {type_name(each, dialect): each for each in known.values()}
         columns = [(column, each) for table in tables for column in table.columns for each in named_types(column.type)]
         wanted: dict[TypeName, NamedType] = {}
         for column, type_ in columns:
-            name = _name(type_)
+            name = type_name(type_, dialect)
             wanted[name] = type_ if name not in wanted else _larger(wanted[name], type_, column)
         found = _found(context, known)
         self.created = [CreateNamedTypeOp(type_) for name, type_ in wanted.items() if name not in found]
@@ -122,17 +124,15 @@ class NamedTypeChanges:
             op
             for name, type_ in wanted.items()
             if isinstance(type_, sa.Enum) and (members := found.get(name)) is not None
-            for op in _extended(type_, members, [column for column, each in columns if _name(each) == name])
+            for op in _extended(
+                type_, members, [column for column, each in columns if type_name(each, dialect) == name]
+            )
         ]
         self.dropped = [
             DropNamedTypeOp(_with_members(type_, found.get(name)))
             for name, type_ in reversed(list(known.items()))
             if name not in wanted
         ]
-
-
-def _name(type_: NamedType) -> TypeName:
-    return type_.schema, str(type_.name)
 
 
 def _larger(one: NamedType, other: NamedType, column: sa.Column[Any]) -> NamedType:
@@ -154,10 +154,10 @@ def _found(context: MigrationContext, known: Mapping[TypeName, NamedType]) -> di
         inspector: Any = sa.inspect(context.connection)
         for kind, read in (("labels", inspector.get_enums), ("", inspector.get_domains)):
             for each in read(schema="*"):
-                members = each[kind] if kind else None
-                found[each["schema"], each["name"]] = members
+                schema = None if each["schema"] == context.dialect.default_schema_name else each["schema"]
+                found[schema, each["name"]] = each[kind] if kind else None
                 if each["visible"]:
-                    found[None, each["name"]] = members
+                    found.setdefault((None, each["name"]), found[schema, each["name"]])
         return found
     history = members_in_history(context.opts.get("script"))
     return {
@@ -167,7 +167,7 @@ def _found(context: MigrationContext, known: Mapping[TypeName, NamedType]) -> di
 
 
 def _extended(enum: sa.Enum, found: Sequence[str], columns: Sequence[sa.Column[Any]]) -> Iterable[AddMembersOp]:
-    name = _written(_name(enum))
+    name = _written((enum.schema, str(enum.name)))
     if gone := [member for member in found if member not in enum.enums]:
         raise CommandError(_refusal(name, gone, enum, columns))
     statements: dict[str, str] = {}
@@ -238,7 +238,8 @@ def differs_in_type(
 
     On SQLite an enum is text, whose length would change with the longest member.
     """
-    if context.dialect.name != "sqlite":
-        return None
-    names = [_name(each) if isinstance(each, sa.Enum) and each.native_enum else None for each in (found, wanted)]
+    names = [
+        type_name(each, context.dialect) if isinstance(each, sa.Enum) and each.native_enum else None
+        for each in (found, wanted)
+    ]
     return False if names[0] is not None and names[0] == names[1] else None

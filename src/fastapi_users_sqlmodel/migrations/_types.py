@@ -37,6 +37,12 @@ def named_types(type_: TypeEngine[Any]) -> Iterator[NamedType]:
             yield from named_types(chosen)
 
 
+def type_name(type_: NamedType, dialect: Dialect) -> tuple[str | None, str]:
+    """Return the schema and the name of an enum or a domain; the schema is None where it is the default one."""
+    default = dialect.default_schema_name if dialect.name == "postgresql" else "public"
+    return None if type_.schema == default else type_.schema, str(type_.name)
+
+
 def render_type(type_: TypeEngine[Any], context: AutogenContext) -> str:
     """Render as source code, and add the imports that it needs.
 
@@ -167,7 +173,11 @@ def _portable(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def is_same_type(one: TypeEngine[Any], other: TypeEngine[Any], dialect: Dialect) -> bool:
     """Tell whether the database cannot tell two types from each other."""
-    return _comparable_ddl(one, dialect) == _comparable_ddl(other, dialect)
+    if _comparable_ddl(one, dialect) == _comparable_ddl(other, dialect):
+        return True
+    # A database reflects what is in its default schema without one.
+    names = [[type_name(each, dialect) for each in named_types(type_)] for type_ in (one, other)]
+    return bool(names[0]) and names[0] == names[1] and isinstance(one, sa.ARRAY) == isinstance(other, sa.ARRAY)
 
 
 def _comparable_ddl(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
