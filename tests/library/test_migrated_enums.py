@@ -89,7 +89,9 @@ class TestAddedMember:
         [
             ("sa.Enum(Mood, values_callable=lambda e: [m.value for m in e])", "mood", "so: it''s 50%"),
             ("postgresql.ARRAY(sa.Enum(Mood, name='moods'))", "moods", "SO_SO"),
-            ("sa.Enum(Mood, name='mood', schema='public')", "public.mood", "SO_SO"),
+            pytest.param(
+                "sa.Enum(Mood, name='mood', schema='public')", "public.mood", "SO_SO", marks=pytest.mark.thorough
+            ),
             ("sa.String(9).with_variant(postgresql.ENUM(Mood, name='Odd Mood'), 'postgresql')", '"Odd Mood"', "SO_SO"),
         ],
     )
