@@ -44,11 +44,18 @@ WORDS = {
         "Your e-mail address is about to change",
         (
             "Somebody who knows your password asked to use another e-mail address for your account.",
-            "If that was you, there is nothing to do. If not, take the change back; that ends every session as well:",
+            "If that was you, there is nothing to do. If not, take the change back; then you choose a new password:",
         ),
         "/undo-change-email",
         "Keep this address",
-        ("The link is good for 7 days after the change. Reset your password afterwards.",),
+        ("The link is good for 7 days after the change.",),
+    ),
+    "email_change_notice": Words(
+        "Another e-mail address for your account",
+        (
+            "Somebody who knows your password asked to use another e-mail address for your account.",
+            "If that was not you, reset your password: ask for a new one where you sign in.",
+        ),
     ),
     "email_changed": Words(
         "Your e-mail address was changed",
@@ -58,6 +65,16 @@ WORDS = {
         ),
     ),
     "email_change_undone": Words(
+        "Choose a new password: your e-mail address is back",
+        (
+            "The change of your e-mail address was taken back, and every session has ended.",
+            "Somebody else knows your password, so it does not sign in any more. Choose a new one:",
+        ),
+        "/reset-password",
+        "Choose a new password",
+        (FOR_AN_HOUR, "If it is too late, ask for a new password where you sign in."),
+    ),
+    "email_removed": Words(
         "Your e-mail address was changed back",
         (
             "The change to this address was taken back, with the link that the address before it had got.",

@@ -20,11 +20,13 @@ WANTED_FOR = {
     "email_change_requested": A_FEW_DAYS,
     "email_changed": A_FEW_DAYS,
     "email_change_undone": A_FEW_DAYS,
+    "email_change_notice": A_FEW_DAYS,
+    "email_removed": A_FEW_DAYS,
     "password_changed": A_FEW_DAYS,
     "already_registered": A_FEW_DAYS,
     "email_taken": A_FEW_DAYS,
 }
-WITH_TOKEN = frozenset({"verify", "reset_password", "confirm_email", "email_change_requested"})
+WITH_TOKEN = frozenset({"verify", "reset_password", "confirm_email", "email_change_requested", "email_change_undone"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ _MEASURED_FOR = 0.2
 _MARGIN = 1.25
 # How many verifications the present load of the machine is told by, and how much of it counts.
 _REMEMBERED = 8
-_SLOWEST = 4.0
+_FASTEST, _SLOWEST = 0.25, 4.0
 # Seconds, so that a machine that stood still while it measured does not keep people waiting.
 _LONGEST = 10.0
 
@@ -38,7 +38,7 @@ class Deadline:
         self._measurements: list[Future[float]] = []
         # Seconds for each scheme, when all are measured.
         self._costs: list[float] = []
-        # How many times longer than measured today's scheme has taken lately: then the dearest does so too.
+        # How many times as long as measured today's scheme has taken lately: the dearest one does so too.
         self._pace = 1.0
 
     async def wait(self, began: float) -> None:
@@ -51,10 +51,10 @@ class Deadline:
     @property
     def seconds(self) -> float:
         """How long a refusal takes at present, from the begin of its verification."""
-        return min(max(self._costs) * _MARGIN * min(max(self._pace, 1.0), _SLOWEST), _LONGEST)
+        return min(max(self._costs) * _MARGIN * min(max(self._pace, _FASTEST), _SLOWEST), _LONGEST)
 
     def record(self, seconds: float) -> None:
-        """Record how long a verification with today's scheme took: on a busy machine everything takes longer."""
+        """Record how long a verification with today's scheme took: it tells how busy the machine is."""
         if self._costs:
             self._pace += (seconds / self._costs[0] - self._pace) / _REMEMBERED
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import sys
 import threading
 import time
@@ -176,6 +177,11 @@ def _usable_cores() -> int:
     if sys.version_info >= (3, 13):
         return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def unusable_hash() -> str:
+    """Return a hash that no password has; each one is different, so that a comparison notices the change."""
+    return f"!{secrets.token_urlsafe(32)}"
 
 
 def normalize_password(password: str) -> str:

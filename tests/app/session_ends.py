@@ -210,6 +210,8 @@ async def undo(scene: Scene, old: str) -> None:
     answer = await scene.house.request("POST", "/auth/undo-change-email", token=await scene.house.token_to(old))
     assert answer.json()["email"] == old
     scene.person.email = old
+    body = {"token": answer.json()["reset_password_token"], "password": scene.person.password}
+    assert said(await scene.house.request("POST", "/auth/reset-password", **body)) == (200, None)
 
 
 async def email_by_superuser(scene: Scene) -> None:

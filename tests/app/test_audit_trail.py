@@ -99,8 +99,16 @@ class TestWhatIsRecorded:
         ]
 
     async def test_change_email_and_undo(
-        self, client: httpx2.AsyncClient, as_user: AsUser, log: httpx2.AsyncClient, owner: User, letters: Letters
+        self,
+        client: httpx2.AsyncClient,
+        as_user: AsUser,
+        log: httpx2.AsyncClient,
+        session: AsyncSession,
+        owner: User,
+        letters: Letters,
     ) -> None:
+        owner.is_verified = True
+        await session.commit()
         signed_in = await as_user(owner)
         for password in ("x", PASSWORD):
             body = {"new_email": "New@example.com", "current_password": password}

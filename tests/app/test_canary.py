@@ -185,8 +185,10 @@ async def live(house: House, root: dict[str, str]) -> dict[str, str]:  # noqa: P
     await house.post(200, "/auth/confirm-email", token=confirm)
     await house.post(400, "/auth/confirm-email", token=confirm)
     undo = await house.token_to(EMAIL, "undo-change-email")
-    await house.post(200, "/auth/undo-change-email", token=undo)
+    undone = await house.post(200, "/auth/undo-change-email", token=undo)
     await house.post(400, "/auth/undo-change-email", token=undo)
+    reset = undone.json()["reset_password_token"]
+    await house.post(200, "/auth/reset-password", token=reset, password=PASSWORD)
     await house.ask(401, "GET", "/users/me", anna, None)
 
     for method in ("PATCH", "PUT"):

@@ -20,6 +20,7 @@ CURRENT_PASSWORD_BAD = (400, {"detail": "CURRENT_PASSWORD_BAD"})
 CONFIRM_BAD = (400, {"detail": "CONFIRM_EMAIL_BAD_TOKEN"})
 UNDO_BAD = (400, {"detail": "UNDO_CHANGE_EMAIL_BAD_TOKEN"})
 TO_THE_OLD = "Your e-mail address is about to change"
+TO_THE_UNVERIFIED = "Another e-mail address for your account"
 TO_THE_NEW = "Confirm your new e-mail address"
 TO_THE_OWNER = "Your address belongs to your account already"
 
@@ -63,6 +64,12 @@ class People:
 
     async def signs_in(self, name: str, password: str = PASSWORD) -> bool:
         return (await self.client.post("/auth/jwt/login", data=form(name, password))).status_code == 200
+
+
+@pytest.fixture
+async def owner(create_user: CreateUser) -> User:
+    """Verified, because only such an address can be taken back."""
+    return await create_user("owner", username="owner", name="The Owner", is_verified=True)
 
 
 @pytest.fixture
@@ -207,7 +214,7 @@ class TestConfirmEmail:
         assert (await people.client.post("/auth/register", json=body)).status_code == 201
         assert said(await people.confirm(requested.confirm)) == CONFIRM_BAD
         await session.refresh(owner)
-        assert (owner.email, owner.is_verified) == ("owner@example.com", False)
+        assert (owner.email, owner.is_verified) == ("owner@example.com", True)
         assert await people.signs_in("new@example.com", NEW_PASSWORD)
 
     async def test_of_somebody_deactivated(self, people: People, session: AsyncSession, owner: User) -> None:
@@ -241,11 +248,12 @@ class TestConfirmEmail:
         await session.refresh(owner)
         assert owner.email == "first@example.com"
 
-    async def test_what_was_mailed_before_dies(self, people: People, owner: User) -> None:
-        await people.client.post("/auth/forgot-password", json={"email": owner.email})
-        await people.client.post("/auth/request-verify-token", json={"email": owner.email})
+    async def test_what_was_mailed_before_dies(self, people: People, create_user: CreateUser) -> None:
+        user = await create_user("anna")
+        await people.client.post("/auth/forgot-password", json={"email": user.email})
+        await people.client.post("/auth/request-verify-token", json={"email": user.email})
         reset, verify = [letter.token for letter in await people.letters()]
-        await people.change(owner, "new@example.com")
+        await people.change(user, "new@example.com")
         response = await people.client.post("/auth/reset-password", json={"token": reset, "password": NEW_PASSWORD})
         assert said(response) == (400, {"detail": "RESET_PASSWORD_BAD_TOKEN"})
         response = await people.client.post("/auth/verify", json={"token": verify})
@@ -293,22 +301,47 @@ class TestUndoChangeEmail:
         requested = await people.request(owner, "new@example.com")
         response = await people.undo(requested.undo)
         await session.refresh(owner)
-        assert said(response) == (200, user_read(owner))
+        [letter] = await people.letters()
+        assert said(response) == (200, {**user_read(owner), "reset_password_token": letter.token})
         assert (owner.email, owner.is_verified) == ("owner@example.com", True)
         assert said(await people.confirm(requested.confirm)) == CONFIRM_BAD
 
     async def test_after_the_change(self, people: People, session: AsyncSession, owner: User) -> None:
         undo = await people.change(owner, "new@example.com")
+        await people.letters()
         response = await people.undo(undo)
         await session.refresh(owner)
-        assert said(response) == (200, user_read(owner))
+        # Whoever undoes it may be the thief, who still reads the old mailbox: the other one is told as well.
+        restored, removed = await people.letters()
+        assert said(response) == (200, {**user_read(owner), "reset_password_token": restored.token})
+        assert response.headers["Cache-Control"] == "no-store"
         assert (owner.email, owner.is_verified) == ("owner@example.com", True)
-        assert await people.signs_in("owner@example.com")
+        assert heads([restored, removed]) == [
+            ("owner@example.com", "Choose a new password: your e-mail address is back"),
+            ("new@example.com", "Your e-mail address was changed back"),
+        ]
+        assert f"/reset-password?token={restored.token}" in restored.text
+        assert "token=" not in removed.text
+        # Whoever changed it knows the password.
+        assert not await people.signs_in("owner@example.com")
         assert not await people.signs_in("new@example.com")
-        # Whoever undoes it may be the thief, who still reads the old mailbox.
-        [letter] = await people.letters()
-        assert letter.to == "new@example.com"
-        assert "changed back" in letter.subject
+        body = {"token": restored.token, "password": NEW_PASSWORD}
+        assert said(await people.client.post("/auth/reset-password", json=body)) == (200, None)
+        assert await people.signs_in("owner@example.com", NEW_PASSWORD)
+
+    async def test_an_address_that_was_never_verified(
+        self, people: People, session: AsyncSession, create_user: CreateUser
+    ) -> None:
+        """It may be somebody else's: it is told, cannot undo the change, and is free afterwards."""
+        user = await create_user("victim", is_verified=False)
+        await people.letters()
+        assert said(await people.ask(user, "squatter@example.com")) == (202, None)
+        told, asked = await people.letters()
+        assert heads([told]) == [("victim@example.com", TO_THE_UNVERIFIED)]
+        assert "token=" not in told.text
+        assert (await people.confirm(asked.token)).status_code == 200
+        body = {"email": "Victim@example.com", "password": NEW_PASSWORD}
+        assert (await people.client.post("/auth/register", json=body)).status_code == 201
 
     async def test_after_another_change(self, people: People, session: AsyncSession, owner: User) -> None:
         """The first owner has the last word: what leads back to an address of a thief is dead."""
@@ -401,11 +434,11 @@ class TestBySuperuser:
 
 @pytest.mark.parametrize("purpose", ["verify", "reset-password", "confirm-email", "undo-change-email"])
 async def test_a_token_is_good_for_its_purpose_alone(
-    people: People, session: AsyncSession, owner: User, purpose: str
+    people: People, session: AsyncSession, owner: User, stranger: User, purpose: str
 ) -> None:
     """And trying it elsewhere does not use it up."""
     before = user_read(owner)
-    await people.client.post("/auth/request-verify-token", json={"email": owner.email})
+    await people.client.post("/auth/request-verify-token", json={"email": stranger.email})
     await people.client.post("/auth/forgot-password", json={"email": owner.email})
     verify, reset = [letter.token for letter in await people.letters()]
     requested = await people.request(owner, "new@example.com")

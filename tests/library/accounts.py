@@ -124,7 +124,7 @@ class Manager(BaseUserManager[Any, Any]):
         self.heard.append("on_after_change_password")
 
     async def on_after_request_change_email(
-        self, user: Any, email: str, token: str | None, undo_token: str, request: Request | None = None
+        self, user: Any, email: str, token: str | None, undo_token: str | None, request: Request | None = None
     ) -> None:
         self.heard.append("on_after_request_change_email")
 

@@ -75,7 +75,8 @@ async def live(accounts: Accounts) -> Any:
     await manager.change_password(user, PASSWORD, NEW_PASSWORD, here)
     await manager.request_change_email(user, NEW, NEW_PASSWORD, here)
     await manager.confirm_email(manager.token(LetterKind.CONFIRM_EMAIL), here)
-    await manager.undo_change_email(manager.token(LetterKind.EMAIL_CHANGE_REQUESTED), here)
+    undone = await manager.undo_change_email(manager.token(LetterKind.EMAIL_CHANGE_REQUESTED), here)
+    user = undone.user
     await manager.update_own(user, {"username": "anna"}, here)
     root = await accounts.user("root@example.com", is_superuser=True)
     await manager.update_by_superuser(root, user.id, {"is_superuser": True}, request(ELSEWHERE))
@@ -183,7 +184,7 @@ class TestRows:
 class TestAfterDeletion:
     async def test_ids_and_kinds_stay(self, accounts: Accounts) -> None:
         user_id = await live(accounts)
-        await accounts.manager.delete_account(await accounts.reload(user_id), NEW_PASSWORD, request())
+        await accounts.manager.delete(await accounts.reload(user_id), request())
         forgotten = ("kind", "user_id", "email", "network", "details", "is_erased")
         expected = [*KINDS_OF_A_LIFE, "delete"]
         assert accounts.events(*forgotten) == [(kind, user_id, None, None, None, True) for kind in expected]

@@ -34,6 +34,9 @@ async def issue(purpose: Purpose, manager: Manager, user: Any) -> str:
     if purpose is Purpose.RESET_PASSWORD:
         await manager.request_reset_password(user.email)
         return manager.token(LetterKind.RESET_PASSWORD)
+    if purpose is Purpose.UNDO_CHANGE_EMAIL:
+        # Nothing else can be undone.
+        user = await manager.user_db.update(user, {"is_verified": True})
     await manager.request_change_email(user, "new@example.com", PASSWORD)
     return manager.token(
         LetterKind.CONFIRM_EMAIL if purpose is Purpose.CHANGE_EMAIL else LetterKind.EMAIL_CHANGE_REQUESTED
@@ -140,6 +143,7 @@ async def change_email(accounts: Accounts, user: Any) -> None:
 
 
 async def undo(accounts: Accounts, user: Any) -> None:
+    user = await accounts.manager.user_db.update(user, {"is_verified": True})
     await accounts.manager.request_change_email(user, "newer@example.com", PASSWORD)
     await accounts.manager.undo_change_email(accounts.manager.token(LetterKind.EMAIL_CHANGE_REQUESTED))
 

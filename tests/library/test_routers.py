@@ -56,9 +56,18 @@ async def test_a_life(service: Service) -> None:
     assert (await client.post("/auth/confirm-email", json={"token": confirm})).json()["email"] == NEW
     answer = await client.post("/auth/confirm-email", json={"token": confirm})
     assert (answer.status_code, answer.json()) == (400, {"detail": "CONFIRM_EMAIL_BAD_TOKEN"})
-    assert (await client.post("/auth/undo-change-email", json={"token": undo})).json()["email"] == ANNA
+    answer = await client.post("/auth/undo-change-email", json={"token": undo})
+    undone = answer.json()
+    assert undone == {
+        **(await client.get("/users/me", headers=me)).json(),
+        "reset_password_token": service.token(LetterKind.EMAIL_CHANGE_UNDONE),
+    }
+    assert (undone["email"], answer.headers["cache-control"]) == (ANNA, "no-store")
     answer = await client.post("/auth/undo-change-email", json={"token": undo})
     assert (answer.status_code, answer.json()) == (400, {"detail": "UNDO_CHANGE_EMAIL_BAD_TOKEN"})
+    reset = {"token": undone["reset_password_token"], "password": PASSWORD}
+    assert (await client.post("/auth/reset-password", json=reset)).status_code == 200
+    me = await service.sign_in(ANNA, PASSWORD)
     assert (await client.get("/users/me", headers=me)).json()["email"] == ANNA
     assert (await client.post("/auth/jwt/logout", headers=me)).status_code == 204
     assert service.accounts.events()[-1] == "logout"

@@ -339,6 +339,7 @@ class TestTheNextUserOfAnId:
         user, manager = await accounts.user(), accounts.manager
         await manager.forgot_password(user)
         await manager.request_verify(user)
+        user = await manager.user_db.update(user, {"is_verified": True})
         await manager.request_change_email(user, "new@example.com", PASSWORD)
         next_user = await self._replace(accounts, user)
         refusals: dict[LetterKind, tuple[Any, type[Exception]]] = {

@@ -173,7 +173,11 @@ async def _change_email(client: httpx2.AsyncClient, server: Server) -> None:
     assert (await _login(client)).status_code == 400
     assert (await _login(client, NEW_ANNA)).status_code == 200
     undo = await printed(server, f"Undo the change of {ANNA}")
-    assert (await client.post("/auth/undo-change-email", json={"token": undo})).status_code == 200
+    undone = await client.post("/auth/undo-change-email", json={"token": undo})
+    assert (undone.status_code, undone.json()["email"]) == (200, ANNA)
+    assert (await _login(client)).status_code == 400
+    reset = {"token": undone.json()["reset_password_token"], "password": PASSWORD}
+    assert (await client.post("/auth/reset-password", json=reset)).status_code == 200
 
 
 async def _reset_password(client: httpx2.AsyncClient, server: Server) -> None:

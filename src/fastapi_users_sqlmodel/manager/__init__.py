@@ -13,6 +13,7 @@ from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.manager._administration import Administration
 from fastapi_users_sqlmodel.manager._base import LetterKind
+from fastapi_users_sqlmodel.manager._changes import UndoneEmailChange
 from fastapi_users_sqlmodel.manager._registration import Registrations
 from fastapi_users_sqlmodel.manager._sign_in import SignIn
 
@@ -24,6 +25,7 @@ __all__ = [
     "LetterKind",
     "SignIn",
     "UUIDIDMixin",
+    "UndoneEmailChange",
     "UserManagerDependency",
 ]
 

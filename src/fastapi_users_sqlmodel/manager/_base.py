@@ -41,14 +41,20 @@ FLAGS = ("is_active", "is_superuser", "is_verified")
 
 
 class LetterKind(StrEnum):
-    """What a person is written about; the first four bring a token."""
+    """What a person is written about; the first five bring a token."""
 
     VERIFY = "verify"
     RESET_PASSWORD = "reset_password"
     CONFIRM_EMAIL = "confirm_email"
+    # To a verified address: its token undoes the change.
     EMAIL_CHANGE_REQUESTED = "email_change_requested"
-    EMAIL_CHANGED = "email_changed"
+    # To the address that the account has back: its token resets the password.
     EMAIL_CHANGE_UNDONE = "email_change_undone"
+    # The same as requested, to an address that was never verified and so has nothing to undo.
+    EMAIL_CHANGE_NOTICE = "email_change_notice"
+    # To the address that the account has lost again by an undo.
+    EMAIL_REMOVED = "email_removed"
+    EMAIL_CHANGED = "email_changed"
     PASSWORD_CHANGED = "password_changed"
     ALREADY_REGISTERED = "already_registered"
     EMAIL_TAKEN = "email_taken"
@@ -179,11 +185,12 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         """Do something after a user has changed the password."""
 
     async def on_after_request_change_email(
-        self, user: UP, email: str, token: str | None, undo_token: str, request: Request | None = None
+        self, user: UP, email: str, token: str | None, undo_token: str | None, request: Request | None = None
     ) -> None:
         """Do something after a user has asked for a new address.
 
-        Send `token` there, unless it is None: then the address is another account's; and `undo_token` to `user.email`.
+        Send `token` there, unless it is None: then the address is another account's; and `undo_token` to `user.email`,
+        unless it is None: then that address was never verified.
         """
 
     async def on_after_change_email(self, user: UP, previous_email: str, request: Request | None = None) -> None:

@@ -1,6 +1,7 @@
 """Change one's own account: with the password what matters, the address when it is confirmed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, cast
 
@@ -18,7 +19,16 @@ from fastapi_users_sqlmodel.exceptions import (
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 from fastapi_users_sqlmodel.manager._base import FLAGS, LetterKind
 from fastapi_users_sqlmodel.manager._mailed_tokens import MailedTokens
+from fastapi_users_sqlmodel.passwords import unusable_hash
 from fastapi_users_sqlmodel.tokens import MORTAL, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class UndoneEmailChange(Generic[UP]):
+    """A user who has the former address back, and the token that sets a new password."""
+
+    user: UP
+    reset_password_token: str
 
 
 class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
@@ -69,10 +79,12 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
             await self.user_db.ask(tokens.extend_undo, user.id, email=previous, lifetime=lifetime)
         return user
 
-    async def undo_change_email(self, token: str, request: Request | None = None) -> UP:
+    async def undo_change_email(self, token: str, request: Request | None = None) -> UndoneEmailChange[UP]:
         """Give an account back to the address that was told of a change; before it happened, call it off.
 
-        All sessions end. Tokens of earlier changes stay good, those of later ones die: a thief cannot undo the undoing.
+        Whoever asked for the change knew the password, so it does not sign in any more, and all sessions end; the token
+        that is returned, and mailed to the restored address, sets a new one. Tokens of earlier changes stay good, those
+        of later ones die: a thief cannot undo the undoing.
 
         Raises:
             InvalidChangeEmailToken: It is unknown, used, or too old.
@@ -80,12 +92,18 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         async with self.user_db.transaction():
             user, issued = await self._use(Purpose.UNDO_CHANGE_EMAIL, token, InvalidChangeEmailToken)
             previous = user.email
-            user = await self._set_email(user, issued.email, AuditEventKind.UNDO_CHANGE_EMAIL, request)
+            user = await self._set_email(
+                user, issued.email, AuditEventKind.UNDO_CHANGE_EMAIL, request, hashed_password=unusable_hash()
+            )
             await self._end_sessions(user.id)
+            await self.on_change_password(user, request)
+            lifetime = timedelta(seconds=self.reset_password_token_lifetime_seconds)
+            reset_token = await self._issue(Purpose.RESET_PASSWORD, user.id, user.email, lifetime)
+            await self.queue_letter(LetterKind.EMAIL_CHANGE_UNDONE, user.email, user=user, token=reset_token)
             if canonical_email(previous) != issued.email_canonical:
-                await self.queue_letter(LetterKind.EMAIL_CHANGE_UNDONE, previous, user=user)
+                await self.queue_letter(LetterKind.EMAIL_REMOVED, previous, user=user)
             await self.user_db.ask(tokens.revoke_undo_since, user.id, issued.created_at)
-        return user
+        return UndoneEmailChange(user, reset_token)
 
     async def update_own(self, user: UP, changes: Mapping[str, Any], request: Request | None = None) -> UP:
         """Change what a person may change about themselves.
@@ -155,10 +173,12 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
                 self.user_db.after_commit(lambda: self.on_after_update(user, _without_password(sent), request))
         return user
 
-    async def _set_email(self, user: UP, email: str, kind: AuditEventKind, request: Request | None) -> UP:
+    async def _set_email(
+        self, user: UP, email: str, kind: AuditEventKind, request: Request | None, **columns: str
+    ) -> UP:
         previous = user.email
         try:
-            user = await self.apply(user, {"email": email, "is_verified": True})
+            user = await self.apply(user, {"email": email, "is_verified": True, **columns})
         except UserAlreadyExists as error:
             raise InvalidChangeEmailToken from error
         await self.user_db.ask(tokens.revoke, user.id, MORTAL)
@@ -173,9 +193,15 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         owner = await self.user_db.find_by_email(email)
         taken_by = owner if owner is not None and owner.id != user.id else None
         token = await self._issue(Purpose.CHANGE_EMAIL, user.id, email, lifetime)
-        undo_token = await self._issue(Purpose.UNDO_CHANGE_EMAIL, user.id, user.email, undo_lifetime)
+        # Only what was verified: an undo token reserves the address, which may be somebody else's.
+        undo_token = (
+            await self._issue(Purpose.UNDO_CHANGE_EMAIL, user.id, user.email, undo_lifetime)
+            if user.is_verified
+            else None
+        )
         await self._record(AuditEventKind.REQUEST_CHANGE_EMAIL, request, user_id=user.id, email=email)
-        await self.queue_letter(LetterKind.EMAIL_CHANGE_REQUESTED, user.email, user=user, token=undo_token)
+        kind = LetterKind.EMAIL_CHANGE_REQUESTED if undo_token is not None else LetterKind.EMAIL_CHANGE_NOTICE
+        await self.queue_letter(kind, user.email, user=user, token=undo_token)
         if taken_by is None:
             await self.queue_letter(LetterKind.CONFIRM_EMAIL, email, user=user, token=token)
         else:

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi_users.authentication import Authenticator
 from fastapi_users.exceptions import InvalidPasswordException, UserNotExists
 from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from fastapi_users_sqlmodel.exceptions import InvalidChangeEmailToken, InvalidCurrentPassword, LastSuperuser
-from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.manager import BaseUserManager, UndoneEmailChange
 from fastapi_users_sqlmodel.routers._errors import (
     CONFIRM_EMAIL_BAD_TOKEN,
     CURRENT_PASSWORD_BAD,
@@ -29,6 +29,10 @@ def get_account_router(
     """Make the routes."""
     router = APIRouter(route_class=DiscreetRoute)
     get_current_active_user = authenticator.current_user(active=True)
+    token_field: Any = (str, Field(description="Sets a new password by `/reset-password`; good once."))
+    undone_schema = create_model(
+        f"{user_schema.__name__}WithResetToken", __base__=user_schema, reset_password_token=token_field
+    )
 
     @router.post(
         "/change-password",
@@ -85,18 +89,21 @@ def get_account_router(
 
     @router.post(
         "/undo-change-email",
-        response_model=user_schema,
+        response_model=undone_schema,
         name="account:undo_change_email",
         responses=responses(UNDO_CHANGE_EMAIL_BAD_TOKEN),
     )
     async def undo_change_email(
         request: Request,
+        response: Response,
         body: TokenBody,
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
-        """Give the account back to the old address, with the token that was sent there."""
+        """Give the account back to the old address, with the token that was sent there; then a new password is due."""
         with said({InvalidChangeEmailToken: UNDO_CHANGE_EMAIL_BAD_TOKEN}):
-            return await user_manager.undo_change_email(body.token, request)
+            undone = await user_manager.undo_change_email(body.token, request)
+        response.headers["Cache-Control"] = "no-store"
+        return _UserWithResetToken(undone)
 
     @router.post(
         "/delete-account",
@@ -115,3 +122,14 @@ def get_account_router(
             await user_manager.delete_account(user, body.current_password, request)
 
     return router
+
+
+class _UserWithResetToken:
+    """Shows the attributes of the user, and the token beside them."""
+
+    def __init__(self, undone: UndoneEmailChange[Any]) -> None:
+        self._user = undone.user
+        self.reset_password_token = undone.reset_password_token
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._user, name)
