@@ -72,7 +72,7 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
         return get_refresh_router(backend, self.get_user_manager)
 
     def get_sessions_router(self) -> APIRouter:
-        """Return a router with routes that show and end one's sessions, and prove the password again."""
+        """Return a router with routes that show and end one's sessions, prove the password, and issue tickets."""
         return get_sessions_router(self.get_user_manager, self.authenticator)
 
     def fresh_login(
@@ -109,11 +109,12 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
         superuser: bool = False,
         check_every: timedelta = timedelta(seconds=1),
     ) -> Callable[[WebSocket], AsyncIterator[UP]]:
-        """Return a dependency for WebSockets: who is there, by a cookie or a bearer token of a session backend.
+        """Return a dependency for WebSockets: the user of a ticket, a cookie or a bearer token of a session backend.
 
         A browser sends cookies with a handshake from any page, so a cookie counts from these origins alone (RFC 6455,
-        10.2). Whoever is refused is answered before the connection is accepted. When the session ends, in whatever way
-        and on whatever process, the connection is closed with 1008; the endpoint sees a disconnect.
+        10.2). A ticket, `?ticket=` from `POST …/websocket-ticket`, counts once, from any origin. Whoever is refused is
+        answered before the connection is accepted. When the session ends, in whatever way and on whatever process, the
+        connection is closed with 1008; the endpoint sees a disconnect.
 
         Args:
             open_user_manager: Opens a manager on a database session of its own, such as

@@ -127,6 +127,13 @@ class SessionRead(BaseModel):
     current: bool
 
 
+class WebSocketTicket(BaseModel):
+    """What opens one WebSocket, as `?ticket=`, within so many seconds."""
+
+    ticket: str
+    expires_in: int
+
+
 class ChangePasswordBody(CurrentPasswordBody):
     """The password that one has, and the one that one wants."""
 

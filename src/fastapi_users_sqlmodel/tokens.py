@@ -1,4 +1,4 @@
-"""Tokens that leave by mail: random, a hash at rest, good for one purpose and once."""
+"""Tokens that are good for one purpose and once, by mail or for a WebSocket: random, a hash at rest."""
 
 import hashlib
 import secrets
@@ -17,6 +17,8 @@ from fastapi_users_sqlmodel.tables._accounts import AccountTables
 _TOKEN_BYTES = 32
 _TOKEN_CHARACTERS = 43
 _LIVE_AT_ONCE = 3
+# All tabs of a browser may reconnect at the same moment, and they share a session.
+_TICKETS_AT_ONCE = 50
 
 
 class Purpose(StrEnum):
@@ -26,11 +28,12 @@ class Purpose(StrEnum):
     RESET_PASSWORD = "reset_password"
     CHANGE_EMAIL = "change_email"
     UNDO_CHANGE_EMAIL = "undo_change_email"
+    WEBSOCKET = "websocket"
 
 
 # What dies with a change of the password or the e-mail address, and with deactivation; an undo token has to survive
 # what a thief does next.
-MORTAL = (Purpose.VERIFY, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)
+MORTAL = (Purpose.VERIFY, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL, Purpose.WEBSOCKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def issue(  # noqa: PLR0913  # Each is a fact about the token
 ) -> str:
     """Issue a token; the newest three of a purpose live, and every undo token: a thief would push out the owner's.
 
+    Of tickets for WebSockets, the newest fifty of a session live.
+
     For nobody (`user_id` is None) the same statements are run and nothing stays, so that time does not tell who has an
     account.
     """
@@ -78,8 +83,10 @@ def issue(  # noqa: PLR0913  # Each is a fact about the token
     )
     if purpose is Purpose.UNDO_CHANGE_EMAIL:
         return token
-    kind = _of(table, user_id, purpose)
-    newest = select(table.c.hash).where(*kind).order_by(table.c.created_at.desc()).limit(_LIVE_AT_ONCE)
+    kind, at_once = _of(table, user_id, purpose), _LIVE_AT_ONCE
+    if purpose is Purpose.WEBSOCKET:
+        kind, at_once = (*kind, table.c.session_id == session_id), _TICKETS_AT_ONCE
+    newest = select(table.c.hash).where(*kind).order_by(table.c.created_at.desc()).limit(at_once)
     superfluous = (*kind, table.c.hash.not_in(newest)) if user_id is not None else (table.c.hash == digest,)
     connection.execute(delete(table).where(*superfluous))
     return token
@@ -110,6 +117,18 @@ def use(connection: Connection, tables: AccountTables, purpose: Purpose, token: 
     if purpose is not Purpose.UNDO_CHANGE_EMAIL:
         revoke(connection, tables, used[0].user_id, (purpose,))
     return True
+
+
+def use_ticket(connection: Connection, tables: AccountTables, ticket: str) -> uuid.UUID | None:
+    """Use a ticket for a WebSocket up, and return the session that asked for it; None if it is not good.
+
+    The session's other tickets live on. Of several that come with the same one, the database lets one in.
+    """
+    if len(ticket) != _TOKEN_CHARACTERS or not ticket.isascii():
+        return None
+    table = tables.tokens
+    alive = _alive(table, Purpose.WEBSOCKET, ticket)
+    return connection.execute(delete(table).where(*alive).returning(table.c.session_id)).scalar_one_or_none()
 
 
 def revoke(connection: Connection, tables: AccountTables, user_id: Any, purposes: tuple[Purpose, ...]) -> None:

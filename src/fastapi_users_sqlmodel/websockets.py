@@ -55,6 +55,10 @@ def get_websocket_user(  # noqa: PLR0913  # Each is a word of its own
 async def _user_of(
     websocket: WebSocket, manager: Any, backends: Sequence[SessionBackend[Any, Any]], allowed: Collection[str]
 ) -> Any:
+    if tickets := websocket.query_params.getlist("ticket"):
+        # Whoever brings a ticket comes as its user or not at all. No browser adds one by itself, so that it counts from
+        # any origin.
+        return await manager.use_websocket_ticket(tickets[0]) if len(tickets) == 1 else None
     for backend in backends:
         # FastAPI calls a scheme with a request; it reads the headers alone, which are here too.
         token = await backend.transport.scheme(websocket)

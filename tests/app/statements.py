@@ -125,6 +125,8 @@ STATEMENTS: dict[str, list[Ask]] = {
     "POST /auth/cookie/logout": [ask("member by cookie", 204, 3)],
     "DELETE /auth/sessions": [ask("member", 204, 4)],
     "DELETE /auth/sessions/{id}": [ask("member", 204, 3, id="session"), ask("stranger", 404, 2, id="session")],
+    # Who asks, the user locked, the ticket, the end of superfluous ones.
+    "POST /auth/websocket-ticket": [ask("member", 201, 4)],
     # The session locked, and changed; what is no token of ours is nothing to ask for.
     "POST /auth/jwt/refresh": [
         ask("nobody", 200, 2, json={"refresh_token": Refresh()}),

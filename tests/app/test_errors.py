@@ -60,6 +60,7 @@ PROTECTED = [
     ("POST", "/auth/reauthenticate"),
     ("GET", "/auth/sessions"),
     ("DELETE", "/auth/sessions"),
+    ("POST", "/auth/websocket-ticket"),
     ("DELETE", "/auth/sessions/x"),
     ("POST", "/auth/change-password"),
     ("POST", "/auth/change-email"),

@@ -95,6 +95,9 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
     change_email_token_lifetime_seconds: int = 3600
     undo_change_email_token_lifetime_seconds: int = 7 * 24 * 3600
 
+    # How long a page has to open its WebSocket.
+    websocket_ticket_lifetime_seconds: int = 30
+
     # How lately a superuser has to have shown the password to change others; the sessions of this library know.
     fresh_login_within: ClassVar[timedelta] = timedelta(minutes=15)
 

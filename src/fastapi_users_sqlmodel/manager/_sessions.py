@@ -9,11 +9,14 @@ from fastapi.requests import HTTPConnection, Request
 from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
 
+from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
 from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, LoginNotFresh, SessionNotExists
+from fastapi_users_sqlmodel.manager._base import CurrentSession
 from fastapi_users_sqlmodel.manager._sign_in import SignIns
 from fastapi_users_sqlmodel.sessions import _rows
 from fastapi_users_sqlmodel.sessions._rows import SessionInfo
+from fastapi_users_sqlmodel.tokens import Purpose
 
 
 class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
@@ -94,6 +97,41 @@ class SignedIn(SignIns[UP, ID], Generic[UP, ID]):
             if not await self.user_db.ask(_rows.prove, session_id):
                 raise SessionNotExists
             await self._record(AuditEventKind.REAUTHENTICATE, request, user_id=user.id)
+
+    async def issue_websocket_ticket(self, user: UP) -> str:
+        """Return a ticket that opens one WebSocket, in the session of this request, for as long as that lives.
+
+        It is good for `websocket_ticket_lifetime_seconds`. Commits on a plain session.
+
+        Raises:
+            SessionNotExists: The request has no session.
+            UserNotExists: The user was deleted or deactivated meanwhile.
+        """
+        session_id = self._own_session_id(user.id)
+        if session_id is None:
+            raise SessionNotExists
+        async with self.user_db.transaction():
+            locked = await self.user_db.lock(user.id)
+            if locked is None or not locked.is_active:
+                raise UserNotExists
+            lifetime = timedelta(seconds=self.websocket_ticket_lifetime_seconds)
+            return await self._issue(Purpose.WEBSOCKET, locked.id, locked.email, lifetime)
+
+    async def use_websocket_ticket(self, ticket: str) -> UP | None:
+        """Use a ticket up, and return its user if the session that asked for it lives; None if not.
+
+        The manager knows the session from then on. Commits on a plain session.
+        """
+        async with self.user_db.transaction():
+            session_id = await self.user_db.ask(tokens.use_ticket, ticket)
+        if session_id is None:
+            return None
+        found = await self.user_db.get_by_session(session_id, datetime.now(UTC))
+        if found is None or not found[0].is_active:
+            return None
+        user, session = found
+        self.current_session = CurrentSession(session.id, user.id, session.proved_at)
+        return user
 
     def require_fresh_login(self, within: timedelta | None = None) -> None:
         """Require that the password was proved so lately in the session of this request; else `fresh_login_within`.

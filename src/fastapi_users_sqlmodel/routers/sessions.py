@@ -21,7 +21,7 @@ from fastapi_users_sqlmodel.routers._errors import (
     responses,
     said,
 )
-from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody, SessionRead
+from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody, SessionRead, WebSocketTicket
 
 
 def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -> APIRouter:
@@ -76,6 +76,24 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         """Prove the password again: for a while, this session may do what needs it."""
         with said({InvalidCurrentPassword: CURRENT_PASSWORD_BAD, UserNotExists: 401, SessionNotExists: 401}):
             await user_manager.reauthenticate(user, body.current_password, request)
+
+    @router.post(
+        "/websocket-ticket",
+        status_code=201,
+        name="sessions:websocket_ticket",
+        responses=responses(statuses=(401,)),
+    )
+    async def issue_websocket_ticket(
+        response: Response,
+        user: UP = Depends(get_current_active_user),
+        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+    ) -> WebSocketTicket:
+        """Get a ticket that opens one WebSocket as `?ticket=`: a browser sends no header with a handshake."""
+        with said({SessionNotExists: 401, UserNotExists: 401}):
+            ticket = await user_manager.issue_websocket_ticket(user)
+        # RFC 6749, 5.1: a token stays in nobody's cache.
+        response.headers["Cache-Control"] = "no-store"
+        return WebSocketTicket(ticket=ticket, expires_in=user_manager.websocket_ticket_lifetime_seconds)
 
     @router.get(
         "/sessions", response_model=list[SessionRead], name="sessions:list", responses=responses(statuses=(401,))
