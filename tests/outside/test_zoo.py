@@ -167,6 +167,8 @@ def test_with_a_history_that_reads_data(zoo: Zoo) -> None:
     assert "batch_op.drop_column('measure')" in source
 
 
+# By default tests/library/test_migrated_enums.py does the same with smaller models.
+@pytest.mark.thorough
 def test_adds_members_to_enums(zoo: Zoo) -> None:
     zoo.change("portable_types")
     zoo.live()
