@@ -43,7 +43,7 @@ class FieldsNotAllowed(FastAPIUsersException):
 
     def __init__(self, fields: Iterable[str], reason: str = "cannot be set here") -> None:
         self.fields = tuple(fields)
-        super().__init__(*self.fields)
+        super().__init__(f"{', '.join(self.fields)}: {reason}")
         self.reason = reason
 
 

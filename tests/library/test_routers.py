@@ -133,6 +133,7 @@ CODES = {
     ("patch", "/users/me"): {
         "CURRENT_PASSWORD_BAD",
         "UPDATE_USER_INVALID_PASSWORD",
+        "UPDATE_USER_EMAIL_ALREADY_EXISTS",
         "UPDATE_USER_USERNAME_ALREADY_EXISTS",
         "401",
         "429",
@@ -141,6 +142,7 @@ CODES = {
     ("get", "/users/{id}"): {"401", "403", "404"},
     ("patch", "/users/{id}"): {
         "UPDATE_USER_EMAIL_ALREADY_EXISTS",
+        "UPDATE_USER_INVALID_PASSWORD",
         "UPDATE_USER_USERNAME_ALREADY_EXISTS",
         "LAST_SUPERUSER",
         "FRESH_LOGIN_REQUIRED",

@@ -37,12 +37,16 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
     ) -> UP:
         """Change a user: `safe` as the user alone may, with what is sent; else as a script may, with everything.
 
-        Raises: as `update_own`, or as the store.
+        Raises: as `update_own`; without `safe` as `update_by_superuser`, but for `NotSuperuser`, and
+            InvalidPasswordException: The new password is refused.
         """
         changes = user_update.model_dump(exclude_unset=True, exclude={"id", "oauth_accounts"})
         if safe:
             return await self.update_own(user, changes, request)
         changes.pop("current_password", None)
+        if changes.get("password", "") is None:
+            del changes["password"]  # FastAPI Users takes it as not sent, too.
+        self._require_values(changes)
         if "password" in changes:
             await self.validate_password(changes["password"], user)
             await self.release()

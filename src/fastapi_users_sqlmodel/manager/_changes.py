@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Generic, cast
 
 from fastapi import Request
@@ -132,14 +133,20 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         if unknown := changes.keys() - self.own_fields - {"password", "email"}:
             raise FieldsNotAllowed(sorted(unknown))
         self._require_values(changes)
+        same: dict[str, Any] = {}
         if "email" in changes and typed_email(changes["email"]) == user.email:
-            del changes["email"]
+            same["email"] = changes.pop("email")
         if changes.keys() & {"password", "email"} and current_password is None:
             raise FieldsNotAllowed(["current_password"], "needed to change the password or the e-mail address")
-        return await self._update_own(user, changes, current_password, request)
+        return await self._update_own(user, changes, current_password, request, same)
 
     async def _update_own(
-        self, user: UP, changes: dict[str, Any], current_password: str | None, request: Request | None
+        self,
+        user: UP,
+        changes: dict[str, Any],
+        current_password: str | None,
+        request: Request | None,
+        same: Mapping[str, Any] = MappingProxyType({}),
     ) -> UP:
         sent = dict(changes)
         password, email = changes.pop("password", None), changes.pop("email", None)
@@ -169,8 +176,10 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
                 self.user_db.after_commit(lambda: self.on_after_change_password(user, request))
             if email is not None and may_mail:
                 await self._ask_for_new_email(user, typed_email(email), request)
-            if sent.keys() - {"email"}:
-                self.user_db.after_commit(lambda: self.on_after_update(user, _without_password(sent), request))
+            # As FastAPI Users does, also if nothing is different; but another address has to be confirmed first.
+            if sent.keys() != {"email"}:
+                updated = {**_without_password(sent), **same}
+                self.user_db.after_commit(lambda: self.on_after_update(user, updated, request))
         return user
 
     async def _set_email(

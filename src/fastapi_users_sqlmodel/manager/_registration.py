@@ -55,7 +55,8 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
         """Create a user; the database decides whether the address and the username are free.
 
         Raises:
-            FieldsNotAllowed: `safe`, and there is a field that is not in `registration_fields`.
+            FieldsNotAllowed: A field is null where the column takes none; or, with `safe`, is not in
+                `registration_fields`.
             UserAlreadyExists: The address is registered already, or somebody may claim it back.
             UsernameAlreadyExists: The username is taken.
             InvalidPasswordException: The password is refused.
@@ -68,6 +69,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
         password = values.pop("password")
         if safe and (unknown := values.keys() - self.registration_fields - {"email"}):
             raise FieldsNotAllowed(sorted(unknown))
+        self._require_values(values)
         if safe and self.throttle is not None and request is not None:
             # A taken address too, and never given back: its hash costs as much, and the limit tells nothing.
             await self.throttle.require_registration(client_network(request))

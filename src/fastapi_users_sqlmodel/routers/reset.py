@@ -1,9 +1,15 @@
 """Reset a forgotten password."""
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi_users.exceptions import InvalidPasswordException, InvalidResetPasswordToken
+from fastapi_users.exceptions import (
+    InvalidPasswordException,
+    InvalidResetPasswordToken,
+    UserInactive,
+    UserNotExists,
+)
 from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 
@@ -28,7 +34,8 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Send a mail to choose a new password; the answer is the same whether or not there is an account."""
-        with said({}):
+        # As FastAPI Users: what a project's own manager raises about the account tells nothing either.
+        with said({}), suppress(UserNotExists, UserInactive):
             await user_manager.request_reset_password(body.email, request)
 
     @router.post(
@@ -47,6 +54,8 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         with said(
             {
                 InvalidResetPasswordToken: ErrorCode.RESET_PASSWORD_BAD_TOKEN,
+                UserNotExists: ErrorCode.RESET_PASSWORD_BAD_TOKEN,
+                UserInactive: ErrorCode.RESET_PASSWORD_BAD_TOKEN,
                 InvalidPasswordException: ErrorCode.RESET_PASSWORD_INVALID_PASSWORD,
             }
         ):

@@ -51,6 +51,7 @@ def get_users_router(
         responses=responses(
             CURRENT_PASSWORD_BAD,
             ErrorCode.UPDATE_USER_INVALID_PASSWORD,
+            ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
             UPDATE_USER_USERNAME_ALREADY_EXISTS,
             statuses=(401, 429, 503),
         ),
@@ -66,6 +67,8 @@ def get_users_router(
             {
                 InvalidCurrentPassword: CURRENT_PASSWORD_BAD,
                 InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
+                # A project's own `update` may raise it.
+                UserAlreadyExists: ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
                 UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
                 UserNotExists: 401,
             }
@@ -93,6 +96,7 @@ def get_users_router(
         name="users:patch_user",
         responses=responses(
             ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
+            ErrorCode.UPDATE_USER_INVALID_PASSWORD,
             UPDATE_USER_USERNAME_ALREADY_EXISTS,
             LAST_SUPERUSER,
             FRESH_LOGIN_REQUIRED,
@@ -113,6 +117,8 @@ def get_users_router(
                 InvalidID: 404,
                 UserNotExists: 404,
                 UserAlreadyExists: ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
+                # Nobody sets somebody else's password here, but a project's own manager may refuse one.
+                InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
                 UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
                 LastSuperuser: LAST_SUPERUSER,
             }

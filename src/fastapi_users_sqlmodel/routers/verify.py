@@ -1,9 +1,10 @@
 """Verify an e-mail address."""
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi_users.exceptions import InvalidVerifyToken, UserAlreadyVerified
+from fastapi_users.exceptions import InvalidVerifyToken, UserAlreadyVerified, UserInactive, UserNotExists
 from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel
@@ -29,7 +30,8 @@ def get_verify_router(get_user_manager: Any, user_schema: type[BaseModel]) -> AP
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Send a mail to verify the address; the answer is the same whether or not there is an account."""
-        with said({}):
+        # As FastAPI Users: what a project's own manager raises about the account tells nothing either.
+        with said({}), suppress(UserNotExists, UserInactive, UserAlreadyVerified):
             await user_manager.request_verification(body.email, request)
 
     @router.post(
@@ -47,6 +49,7 @@ def get_verify_router(get_user_manager: Any, user_schema: type[BaseModel]) -> AP
         with said(
             {
                 InvalidVerifyToken: ErrorCode.VERIFY_USER_BAD_TOKEN,
+                UserNotExists: ErrorCode.VERIFY_USER_BAD_TOKEN,
                 UserAlreadyVerified: ErrorCode.VERIFY_USER_ALREADY_VERIFIED,
             }
         ):

@@ -1,0 +1,177 @@
+"""What FastAPI Users' routers catch, these answer alike; and the situations of its tests of the manager."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+from fastapi_users.exceptions import (
+    FastAPIUsersException,
+    InvalidID,
+    InvalidPasswordException,
+    InvalidResetPasswordToken,
+    InvalidVerifyToken,
+    UserAlreadyExists,
+    UserAlreadyVerified,
+    UserInactive,
+    UserNotExists,
+)
+
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
+from fastapi_users_sqlmodel.schemas import BaseUserCreate, BaseUserUpdate
+from tests.library.account_app import UserUpdate, open_service
+from tests.library.accounts import NEW_PASSWORD, PASSWORD, Accounts, Manager, credentials, open_accounts
+from tests.library.models import Models
+
+ANNA, ROOT = "anna@example.com", "root@example.com"
+NEW = {"email": "new@example.com", "password": PASSWORD}
+TOKEN = {"token": "x" * 43}
+NOTHING: dict[str, Any] = {}
+WEAK = InvalidPasswordException("too short")
+on_both_stores = pytest.mark.parametrize(
+    ("form", "kind"), [("sqlalchemy-uuid", "async"), ("sqlmodel-int", "sync")], indirect=True
+)
+
+
+class Case(NamedTuple):
+    """A method of the manager that a project overrides, what it raises, and FastAPI Users' answer."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    overridden: str
+    error: FastAPIUsersException
+    status: int = 400
+    detail: Any = None
+
+
+def weak(code: str) -> dict[str, str]:
+    return {"code": code, "reason": "too short"}
+
+
+BAD_RESET, BAD_VERIFY = "RESET_PASSWORD_BAD_TOKEN", "VERIFY_USER_BAD_TOKEN"
+RESET = ("POST", "/auth/reset-password", {**TOKEN, "password": PASSWORD}, "reset_password")
+FORGOT = ("POST", "/auth/forgot-password", {"email": ANNA}, "request_reset_password")
+REQUEST = ("POST", "/auth/request-verify-token", {"email": ANNA}, "request_verification")
+VERIFY = ("POST", "/auth/verify", TOKEN, "verify")
+REGISTER = ("POST", "/auth/register", NEW, "create")
+ME = ("PATCH", "/users/me", NOTHING, "update")
+PATCH = ("PATCH", "/users/{id}", NOTHING, "update_by_superuser")
+DELETE = ("DELETE", "/users/{id}", NOTHING, "delete_by_superuser")
+CASES = [
+    Case(*REGISTER, UserAlreadyExists(), detail="REGISTER_USER_ALREADY_EXISTS"),
+    Case(*REGISTER, WEAK, detail=weak("REGISTER_INVALID_PASSWORD")),
+    Case(*FORGOT, UserNotExists(), 202),
+    Case(*FORGOT, UserInactive(), 202),
+    Case(*RESET, InvalidResetPasswordToken(), detail=BAD_RESET),
+    Case(*RESET, UserNotExists(), detail=BAD_RESET),
+    Case(*RESET, UserInactive(), detail=BAD_RESET),
+    Case(*RESET, WEAK, detail=weak("RESET_PASSWORD_INVALID_PASSWORD")),
+    Case(*REQUEST, UserNotExists(), 202),
+    Case(*REQUEST, UserInactive(), 202),
+    Case(*REQUEST, UserAlreadyVerified(), 202),
+    Case(*VERIFY, InvalidVerifyToken(), detail=BAD_VERIFY),
+    Case(*VERIFY, UserNotExists(), detail=BAD_VERIFY),
+    Case(*VERIFY, UserAlreadyVerified(), detail="VERIFY_USER_ALREADY_VERIFIED"),
+    Case(*ME, UserAlreadyExists(), detail="UPDATE_USER_EMAIL_ALREADY_EXISTS"),
+    Case(*ME, WEAK, detail=weak("UPDATE_USER_INVALID_PASSWORD")),
+    Case(*PATCH, UserAlreadyExists(), detail="UPDATE_USER_EMAIL_ALREADY_EXISTS"),
+    Case(*PATCH, WEAK, detail=weak("UPDATE_USER_INVALID_PASSWORD")),
+    Case(*PATCH, UserNotExists(), 404, "Not Found"),
+    Case(*PATCH, InvalidID(), 404, "Not Found"),
+    Case(*DELETE, UserNotExists(), 404, "Not Found"),
+    Case(*DELETE, InvalidID(), 404, "Not Found"),
+]
+
+
+@pytest.mark.parametrize(("form", "backend"), [("sqlmodel-uuid", "sqlite")], indirect=True)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.overridden} {type(case.error).__name__}")
+async def test_what_an_overridden_method_raises(models: Models, url: str, case: Case) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise case.error
+
+    async with open_service(models, url, type("Overridden", (Manager,), {case.overridden: refuse})) as service:
+        root = await service.accounts.user(ROOT, is_superuser=True)
+        me = await service.sign_in(ROOT, PASSWORD)
+        answer = await service.client.request(case.method, case.path.format(id=root.id), json=case.body, headers=me)
+        assert answer.status_code == case.status
+        assert answer.json() == (None if case.detail is None else {"detail": case.detail})
+
+
+@pytest.mark.parametrize(("form", "backend"), [("sqlmodel-uuid", "sqlite")], indirect=True)
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_an_id_that_is_none_or_nobody_s(models: Models, url: str, method: str) -> None:
+    async with open_service(models, url) as service:
+        await service.accounts.user(ROOT, is_superuser=True)
+        me = await service.sign_in(ROOT, PASSWORD)
+        for user_id in ("x", uuid.uuid4()):
+            answer = await service.client.request(method, f"/users/{user_id}", json={}, headers=me)
+            assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+
+
+@on_both_stores
+class TestTheManager:
+    """What FastAPI Users' own tests of it do."""
+
+    @pytest.fixture
+    async def accounts(self, models: Models, url: str, kind: str) -> AsyncIterator[Accounts]:
+        async with open_accounts(models, url, kind) as accounts:
+            yield accounts
+
+    @pytest.mark.parametrize("name", ["email", "is_active", "is_superuser", "is_verified"])
+    async def test_an_update_by_a_script(self, accounts: Accounts, name: str) -> None:
+        user = await accounts.user()
+        with pytest.raises(FieldsNotAllowed, match=f"{name}: cannot be null"):
+            await accounts.manager.update(BaseUserUpdate(**{name: None}), user)
+        assert accounts.column("is_active") is True
+
+    async def test_a_password_that_is_null_is_not_sent(self, accounts: Accounts) -> None:
+        """As FastAPI Users has it."""
+        user = await accounts.user()
+        await accounts.manager.update(UserUpdate(password=None, username="anna"), user)
+        assert await accounts.manager.authenticate(credentials("anna")) is not None
+
+    @pytest.mark.parametrize("name", ["is_active", "is_superuser", "is_verified"])
+    async def test_a_creation_by_a_script(self, accounts: Accounts, name: str) -> None:
+        values: dict[str, Any] = {"email": ANNA, "password": PASSWORD, name: None}
+        with pytest.raises(FieldsNotAllowed, match=f"{name}: cannot be null"):
+            await accounts.manager.create(BaseUserCreate(**values))
+        assert accounts.stores.emails() == []
+
+    @pytest.mark.parametrize("is_safe", [False, True])
+    async def test_the_same_address_is_an_update(
+        self,
+        accounts: Accounts,
+        monkeypatch: pytest.MonkeyPatch,
+        is_safe: bool,  # noqa: FBT001  # A parameter
+    ) -> None:
+        user = await accounts.user(is_verified=True)
+        updates: list[dict[str, Any]] = []
+
+        async def remember(_: Any, update: dict[str, Any], __: Any = None) -> None:
+            updates.append(update)
+
+        monkeypatch.setattr(accounts.manager, "on_after_update", remember)
+        updated = await accounts.manager.update(BaseUserUpdate(email=ANNA), user, safe=is_safe)
+        await accounts.manager.update(BaseUserUpdate(), user, safe=is_safe)
+        assert updates == [{"email": ANNA}, {}]
+        assert updated.is_verified is True
+        assert accounts.manager.letters == []
+
+    async def test_another_address_is_none_before_it_is_confirmed(self, accounts: Accounts) -> None:
+        user = await accounts.user()
+        update = UserUpdate.model_validate({"email": "new@example.com", "current_password": PASSWORD})
+        await accounts.manager.update(update, user, safe=True)
+        assert "on_after_update" not in accounts.manager.heard
+
+    async def test_a_taken_address_by_a_script(self, accounts: Accounts) -> None:
+        user, _ = await accounts.user(), await accounts.user("berta@example.com")
+        with pytest.raises(UserAlreadyExists):
+            await accounts.manager.update(BaseUserUpdate(email="Berta@example.com"), user)
+
+    async def test_a_password_by_a_script(self, accounts: Accounts) -> None:
+        user = await accounts.user()
+        with pytest.raises(InvalidPasswordException):
+            await accounts.manager.update(BaseUserUpdate(password="short"), user)
+        await accounts.manager.update(BaseUserUpdate(password=NEW_PASSWORD), user)
+        assert await accounts.manager.authenticate(credentials(ANNA, NEW_PASSWORD)) is not None
