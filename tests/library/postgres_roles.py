@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -38,6 +38,16 @@ def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
         for statement in statements:
             cursor.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def locked(url: str, *tables: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+    """Hold tables, by default so that nobody can even read them."""
+    with psycopg.connect(url) as connection:
+        for table in tables:
+            connection.execute(f"LOCK TABLE {table} IN {mode} MODE".encode())
+        yield
+        connection.rollback()
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import psycopg
 import pytest
 
 from tests.library.alembic_project import AlembicProject, NewDatabase, connected
 from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
 from tests.library.alembic_project import project as project  # noqa: PLC0414
-from tests.library.postgres_roles import CreateOwned, Owned, execute
+from tests.library.postgres_roles import CreateOwned, Owned, execute, locked
 from tests.library.postgres_roles import create_owned as create_owned  # noqa: PLC0414
 
 NO_CHANGES = "No new upgrade operations detected.\n"
@@ -30,16 +28,6 @@ IN_CRM = PLAIN.replace('sa.Column("name", sa.String(9))', 'sa.Column("name", sa.
 MADE = 'op.create_table("grp", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(9)))'
 MADE_IN_CRM = f'op.execute("CREATE SCHEMA crm")\n{MADE[:-1]}, schema="crm")'
 SCRATCHES = "SELECT datname FROM pg_database WHERE datname LIKE 'alembic_scratch_%'"
-
-
-@contextmanager
-def locked(url: str, *tables: str) -> Iterator[None]:
-    """Hold tables so that nobody can even read them."""
-    with psycopg.connect(url) as connection:
-        for table in tables:
-            connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-        yield
-        connection.rollback()
 
 
 class TestDatabaseOfItsOwn:

@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, StaticPool, Table, create_engine, event, text
 
 from fastapi_users_sqlmodel.migrations import _sqlite
-from fastapi_users_sqlmodel.migrations._compare import compare_computed
+from fastapi_users_sqlmodel.migrations._compare import compare_computed, refuse_identity
 from fastapi_users_sqlmodel.migrations._guard import inside_a_schema, inside_a_scratch
 from fastapi_users_sqlmodel.migrations._postgres import Rights, own_database, own_schema, rights_of, rolled_back
 from fastapi_users_sqlmodel.migrations._replay import WAYS_OUT, replay
@@ -166,6 +166,7 @@ def recalling(connection: Connection, scratch: Scratch, tables: Sequence[Table])
         scratch.recall(connection, table, column_info)
         wanted = columns.get((table.schema, table.name, column_info["name"]))
         if wanted is not None:
+            refuse_identity(connection, table, wanted, column_info)
             compare_computed(connection, table, wanted, column_info)
 
     event.listen(Table, "column_reflect", recall)

@@ -9,7 +9,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.impl import DefaultImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import ops
-from alembic.util import warn
+from alembic.util import CommandError, warn
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.elements import conv
@@ -91,6 +91,31 @@ class ComparingPostgresqlImpl(_ComparesDefaults, PostgresqlImpl):
         if is_same is None or metadata_index.unique != reflected_index.unique:
             return found
         return type(found).Equal() if is_same else type(found).Different("its definition")
+
+
+def refuse_identity(connection: sa.Connection, table: sa.Table, wanted: sa.Column[Any], column_info: Any) -> None:
+    """Refuse what Alembic takes for one change and PostgreSQL for two: an identity in place of a default, or back.
+
+    Raises:
+        CommandError: It is such a change.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    was_identity = column_info.get("identity") is not None
+    # Alembic hides the default of a SERIAL; this is left of it.
+    had_default = column_info.get("default") is not None or column_info.get("autoincrement") is True
+    name = f"{table.fullname}.{wanted.name}"
+    if was_identity and isinstance(wanted.server_default, sa.DefaultClause):
+        raise CommandError(
+            f"The column {name} is an identity in the database and has a default in the model. Write a revision: "
+            f"ALTER TABLE … ALTER COLUMN {wanted.name} DROP IDENTITY, then SET DEFAULT …"
+        )
+    if wanted.identity is not None and had_default and not was_identity:
+        raise CommandError(
+            f"The column {name} has a default (SERIAL has one) in the database and is an identity in the model. Write "
+            f"a revision: ALTER TABLE … ALTER COLUMN {wanted.name} DROP DEFAULT, then ADD GENERATED … AS IDENTITY, and "
+            "set its sequence past the highest value."
+        )
 
 
 def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Column[Any], column_info: Any) -> None:

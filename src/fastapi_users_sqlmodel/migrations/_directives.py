@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.autogenerate import renderers
+from alembic.autogenerate import render, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 from alembic.operations import ops
@@ -30,6 +30,28 @@ class AddCheckOp(ops.CreateCheckConstraintOp):
 def _render_add_check(_: AutogenContext, op: AddCheckOp) -> str:
     # Our migrations change tables in batches only, and a batch knows its table.
     return f"batch_op.create_check_constraint(batch_op.f({str(op.constraint_name)!r}), {portable_sql(op.condition)!r})"
+
+
+class AlterIdentityOp(ops.AlterColumnOp):
+    """Add, change or drop an identity; Alembic leaves out the present one, and without it adds it once more."""
+
+
+@renderers.dispatch_for(AlterIdentityOp)
+def _render_alter_identity(context: AutogenContext, op: AlterIdentityOp) -> str:
+    alter: Any = renderers.dispatch(ops.AlterColumnOp(op.table_name, op.column_name))
+    rendered: str = alter(context, op)
+    existing: Any = op.existing_server_default
+    # Alembic renders the new one with the same function.
+    identity = render._render_server_default(existing, context) if existing else None  # noqa: SLF001
+    return f"{rendered.removesuffix(')')},\n           existing_server_default={identity})"
+
+
+def _with_identity(op: ops.MigrateOperation) -> ops.MigrateOperation:
+    if isinstance(op, ops.AlterColumnOp) and op.modify_server_default is not False:
+        found = op.existing_server_default, op.modify_server_default
+        if any(isinstance(each, sa.Identity) for each in found):
+            op.__class__ = AlterIdentityOp
+    return op
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> Any:
@@ -135,18 +157,24 @@ def _make_portable(op: ops.MigrateOperation) -> None:
         op.ops = [
             AddCheckOp(each.constraint_name, each.table_name, each.condition, schema=each.schema)
             if isinstance(each, ops.CreateCheckConstraintOp)
-            else each
+            else _with_identity(each)
             for each in op.ops
         ]
     if not isinstance(op, ops.CreateIndexOp):
         return
     op.columns = [
-        element if isinstance(element, str | sa.Column) else sa.text(portable_sql(element)) for element in op.columns
+        element if isinstance(element, str | sa.Column) else sa.text(portable_sql(_grouped(element)))
+        for element in op.columns
     ]
     op.kw = {
         name: sa.text(portable_sql(value)) if isinstance(value, ClauseElement) else value
         for name, value in op.kw.items()
     }
+
+
+def _grouped(element: ClauseElement) -> ClauseElement:
+    # In an index an expression that is no function stands in parentheses; text has them where its author put them.
+    return element if isinstance(element, sa.TextClause) else element.self_group()
 
 
 def _make_checks_explicit(op: ops.MigrateOperation) -> None:

@@ -107,18 +107,20 @@ def _temporary(
     columns = ", ".join(
         f"{quote(name)} {type_}{after.get(name, '')}" for name, type_ in connection.execute(_COLUMNS, names)
     )
-    with connection.begin_nested() as savepoint:
-        try:
-            connection.execute(_sql(f"CREATE TEMPORARY TABLE {_NAME} ({columns}{further})"))
-            if statement is not None:
-                connection.execute(_sql(statement))
-        except DBAPIError as error:
-            savepoint.rollback()
-            _refuse_without_temporary_table(connection, error)
-            yield None
-        else:
-            yield sa.inspect(connection)
-            savepoint.rollback()
+    savepoint = connection.begin_nested()
+    try:
+        connection.execute(_sql(f"CREATE TEMPORARY TABLE {_NAME} ({columns}{further})"))
+        if statement is not None:
+            connection.execute(_sql(statement))
+    except DBAPIError as error:
+        savepoint.rollback()
+        _refuse_without_temporary_table(connection, error)
+        yield None
+        return
+    try:
+        yield sa.inspect(connection)
+    finally:
+        savepoint.rollback()
 
 
 def _refuse_without_temporary_table(connection: sa.Connection, error: DBAPIError) -> None:
