@@ -36,13 +36,22 @@ class Wanted:
     """What is compared: the migrations of a project with its models, under the options of `context.configure`."""
 
     script: ScriptDirectory
-    metadata: Sequence[MetaData]
+    target_metadata: MetaData | Sequence[MetaData]
     options: Mapping[str, Any]
 
     @property
     def tables(self) -> list[Table]:
         """The tables of the models."""
-        return [table for metadata in self.metadata for table in metadata.tables.values()]
+        target = self.target_metadata
+        several = [target] if isinstance(target, MetaData) else target
+        return [table for metadata in several for table in metadata.tables.values()]
+
+    def replay(self, connection: Connection, *, is_transaction: bool, hint: str = "") -> Scratch:
+        """Bring the scratch behind a connection to head."""
+        # Alembic reads the naming convention from the metadata as it was given, and hooks are for real migrations.
+        options = {name: value for name, value in self.options.items() if name.startswith("version_table")}
+        options["target_metadata"] = self.target_metadata
+        return replay(connection, self.script, options, is_transaction=is_transaction, hint=hint)
 
     @property
     def schemas(self) -> set[str]:
@@ -71,7 +80,7 @@ def in_memory(wanted: Wanted) -> Place:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with engine.connect() as connection, rolled_back(connection):
-            yield connection, replay(connection, wanted.script, wanted.options, is_transaction=True)
+            yield connection, wanted.replay(connection, is_transaction=True)
     finally:
         engine.dispose()
 
@@ -82,14 +91,14 @@ def in_given(connection: Connection, wanted: Wanted) -> Place:
     if connection.dialect.name == "sqlite":
         with _sqlite.foreign_keys_off(connection), rolled_back(connection):
             _sqlite.begin(connection, writing=True)
-            yield connection, replay(connection, wanted.script, wanted.options, is_transaction=True)
+            yield connection, wanted.replay(connection, is_transaction=True)
         return
     with rolled_back(connection), inside_a_scratch(connection, is_transaction=True):
         if rights_of(connection).schemas:
             quote = connection.dialect.identifier_preparer.quote
             for schema in sorted(wanted.schemas):
                 connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-        yield connection, replay(connection, wanted.script, wanted.options, is_transaction=True)
+        yield connection, wanted.replay(connection, is_transaction=True)
 
 
 @contextmanager
@@ -105,7 +114,7 @@ def on_postgres(connection: Connection, wanted: Wanted) -> Place:
             own_database(connection, wanted.schemas) as (scratch, lacking),
             inside_a_scratch(scratch, is_transaction=False),
         ):
-            yield scratch, replay(scratch, wanted.script, wanted.options, is_transaction=False, hint=lacking)
+            yield scratch, wanted.replay(scratch, is_transaction=False, hint=lacking)
         return
     needs_more = _needs_more_than_a_schema(wanted)
     if needs_more or not rights.schemas:
@@ -116,7 +125,7 @@ def on_postgres(connection: Connection, wanted: Wanted) -> Place:
     )
     with own_schema(connection) as name, inside_a_scratch(connection, is_transaction=True):
         with inside_a_schema(connection, name):
-            memory = replay(connection, wanted.script, wanted.options, is_transaction=True, hint=hint)
+            memory = wanted.replay(connection, is_transaction=True, hint=hint)
         yield connection, memory
 
 

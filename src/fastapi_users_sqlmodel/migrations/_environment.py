@@ -76,11 +76,10 @@ def run_migrations(
     """
     config = context.config
     _set_up_logging(config)
-    metadata = [target_metadata] if isinstance(target_metadata, MetaData) else list(target_metadata)
     given = context.get_x_argument(as_dictionary=True)
     try:
         _Command(
-            Wanted(context.script, metadata, check_options(options)),
+            Wanted(context.script, target_metadata, check_options(options)),
             url=given.get("url") or url,
             scratch_url=given.get("scratch_url") or scratch_url,
             compare=given.get("compare") or compare,
@@ -169,7 +168,7 @@ class _Command:
         context.configure(
             **{
                 **options,
-                "target_metadata": self._wanted.metadata,
+                "target_metadata": self._wanted.target_metadata,
                 "render_as_batch": True,
                 # False switches a comparison off. A callable is asked by ours.
                 "compare_type": options.get("compare_type") is not False and self._compare_type,
