@@ -128,7 +128,6 @@ async def test_read_only_sessions_for_gets(outside: Outside, outside_url: str) -
         assert [note["text"] for note in (await client.get("/notes", headers=headers)).json()] == ["Hello"]
 
 
-@pytest.mark.xfail(reason="not built yet: the ticket", strict=False)
 async def test_websockets_from_a_browser(outside: Outside, outside_url: str) -> None:
     async with following(outside, outside_url, "WebSockets from a browser") as client:
         assert (await client.post("/auth/register", json=ANNA)).status_code == 201
