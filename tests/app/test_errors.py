@@ -259,14 +259,14 @@ class TestMethodNotAllowed:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("POST", "/users/me", {"GET", "PATCH", "PUT", "DELETE"}),
-            ("PUT", "/posts", {"GET", "POST"}),
-            ("POST", "/posts/1", {"GET", "PATCH", "DELETE"}),
-            ("GET", "/auth/register", {"POST"}),
-            ("GET", "/auth/jwt/login", {"POST"}),
-            ("POST", "/health/live", {"GET"}),
-            ("TRACE", "/posts", {"GET", "POST"}),
-            ("NONSENSE", "/posts", {"GET", "POST"}),
+            ("POST", "/users/me", {"GET", "HEAD", "PATCH", "PUT", "DELETE"}),
+            ("PUT", "/posts", {"GET", "HEAD", "POST"}),
+            ("POST", "/posts/1", {"GET", "HEAD", "PATCH", "DELETE"}),
+            ("GET", "HEAD", "/auth/register", {"POST"}),
+            ("GET", "HEAD", "/auth/jwt/login", {"POST"}),
+            ("POST", "/health/live", {"GET", "HEAD"}),
+            ("TRACE", "/posts", {"GET", "HEAD", "POST"}),
+            ("NONSENSE", "/posts", {"GET", "HEAD", "POST"}),
         ],
     )
     async def test_a_method(self, client: httpx2.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
