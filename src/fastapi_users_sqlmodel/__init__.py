@@ -25,6 +25,7 @@ from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.manager import BaseUserManager, LetterKind
 from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, PasswordPolicy
 from fastapi_users_sqlmodel.secret_keys import secret_key_problem
+from fastapi_users_sqlmodel.security import Finding, FindingCode, check_security
 from fastapi_users_sqlmodel.sessions import SessionLifetimes
 from fastapi_users_sqlmodel.tables.sqlalchemy import (
     SQLAlchemyBaseAccessTokenTable,
@@ -62,6 +63,8 @@ __all__ = [
     "BearerRefreshTransport",
     "CSRFMiddleware",
     "FastAPIUsers",
+    "Finding",
+    "FindingCode",
     "IntegerIDMixin",
     "InvalidID",
     "InvalidPasswordException",
@@ -101,6 +104,7 @@ __all__ = [
     "audit_events",
     "canonical_email",
     "check_models",
+    "check_security",
     "exceptions",
     "is_foreign_key_violation",
     "model_problems",

@@ -55,6 +55,11 @@ class Throttle:
         self._background = Background()
         self._shared = SharedCounters(redis_url) if redis_url else None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether all processes count together."""
+        return self._shared is not None
+
     async def reserve_login(self, *, account: str, network: str, is_known_network: bool = False) -> Reservation:
         """Count a login as failed before its password is hashed.
 
