@@ -29,6 +29,7 @@ from fastapi_users_sqlmodel.sessions._tokens import (
     encode_opaque,
     encode_refresh,
 )
+from fastapi_users_sqlmodel.sessions._touch import touch
 
 _USER_AGENT_LENGTH = 256
 
@@ -122,7 +123,7 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
         lifetimes = self.sessions.lifetimes
         if datetime.now(UTC) - row.last_seen_at >= lifetimes.recorded_every:
-            await manager.user_db.ask(_rows.touch, row.id, row.expires_at, lifetimes.idle)
+            await manager.user_db.ask(touch, row.id, row.expires_at, lifetimes.idle)
             # At once: while it is locked, whoever ends this session waits.
             await manager.release()
         return user

@@ -1,5 +1,6 @@
 """A GET gets a session that cannot write."""
 
+import os
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -45,8 +46,12 @@ reading_engine = create_async_engine(DATABASE_URL)
 @event.listens_for(reading_engine.sync_engine, "connect")
 def read_only(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     is_sqlite = reading_engine.dialect.name == "sqlite"
+    role = os.environ.get("READER")
     cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only = ON" if is_sqlite else "SET default_transaction_read_only = on")
+    if is_sqlite:
+        cursor.execute("PRAGMA query_only = ON")
+    else:
+        cursor.execute(f"SET ROLE {role}" if role else "SET default_transaction_read_only = on")
     cursor.close()
     connection.commit()
 
