@@ -205,6 +205,15 @@ class TestRealTables:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             execute(owned.url, "SELECT 1 FROM t")
 
+    def test_may_be_compared_by_a_role_that_may_make_none(
+        self, project: AlembicProject, create_owned: CreateOwned
+    ) -> None:
+        owned = create_owned()
+        execute(owned.superuser_url, f"REVOKE CREATE ON SCHEMA public FROM {owned.role}")
+        project.write_models(MODELS)
+        # Alembic by itself would make its version table first.
+        assert "New upgrade operations detected" in project.run("-x", "compare=database", "check", url=owned.url).out
+
     def test_need_a_temporary_table_beside_them(self, project: AlembicProject, owned: Owned) -> None:
         execute(owned.superuser_url, f"REVOKE TEMPORARY ON DATABASE {owned.name} FROM PUBLIC")
         ran = project.run("check", url=owned.url)

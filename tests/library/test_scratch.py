@@ -54,6 +54,14 @@ class TestDatabaseOfItsOwn:
         assert "schema='crm'" in source
         assert execute(owned.url, SCRATCHES) == []
 
+    def test_has_schemas_that_neither_the_migrations_nor_the_models_make(
+        self, project: AlembicProject, owned: Owned
+    ) -> None:
+        execute(owned.superuser_url, "CREATE SCHEMA legacy")
+        project.write_models(PLAIN)
+        project.write_version("one", None, f'{MADE}\nop.execute("CREATE VIEW legacy.v AS SELECT 1 AS one")')
+        assert project.succeed("check", url=owned.url) == NO_CHANGES
+
     def test_has_the_extensions_of_the_real_one(self, project: AlembicProject, owned: Owned) -> None:
         # In a schema of their own, as some providers have it.
         execute(owned.superuser_url, "CREATE SCHEMA extensions", "CREATE EXTENSION citext SCHEMA extensions")
@@ -130,6 +138,10 @@ class TestDatabaseOfItsOwn:
         assert project.succeed("check", url=owned.superuser_url) == NO_CHANGES
         assert execute(owned.url, f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'") == []
         assert execute(owned.url, "SHOW work_mem") == [("4MB",)]
+        project.succeed("upgrade", "head", url=owned.superuser_url)
+        # Now the role exists, and creating it again would fail.
+        assert project.succeed("check", url=owned.superuser_url) == NO_CHANGES
+        execute(owned.superuser_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
     @pytest.mark.thorough
     def test_left_by_a_killed_run_is_dropped_by_the_next(self, project: AlembicProject, owned: Owned) -> None:
