@@ -113,6 +113,17 @@ async def test_accounts(app: Outside) -> None:
     server.stop_silently()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_leaves_nothing_open_in_production(app: Outside) -> None:
+    app.programs.set(PUBLIC_URL="https://example.com")
+    ran = app.python("-c", "import main")
+    assert (ran.status, ran.err) == (0, "")
+    text = (app.folder / "main.py").read_text()
+    assert "app.add_middleware(\n    CSRFMiddleware," in text
+    app.write({"main.py": text.replace("app.add_middleware(\n    CSRFMiddleware,", "dict(")})
+    assert "cookie-without-csrf" in app.python("-c", "import main").err
+
+
 async def _register_and_verify(client: httpx2.AsyncClient, server: Server) -> None:
     answer = await client.post("/auth/register", json={"email": ANNA, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
