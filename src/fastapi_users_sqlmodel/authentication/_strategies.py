@@ -1,5 +1,6 @@
 """What a session's tokens are, and whose."""
 
+import logging
 import uuid
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from fastapi.requests import HTTPConnection
 from fastapi_users.authentication import Strategy
 from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
+from sqlalchemy.exc import DBAPIError
 
 from fastapi_users_sqlmodel.authentication._transports import AccessToken
 from fastapi_users_sqlmodel.csrf import has_bearer_token
@@ -29,9 +31,10 @@ from fastapi_users_sqlmodel.sessions._tokens import (
     encode_opaque,
     encode_refresh,
 )
-from fastapi_users_sqlmodel.sessions._touch import touch
 
 _USER_AGENT_LENGTH = 256
+
+_log = logging.getLogger(__name__)
 
 
 class Sessions:
@@ -119,12 +122,18 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         return found
 
     async def _use(self, user: UP, row: LiveSession, manager: BaseUserManager[UP, ID]) -> UP:
-        """Tell the manager which session it is, and record the use now and then."""
+        """Tell the manager which session it is, and record the use now and then, if the database lets it be written."""
         manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
-        lifetimes = self.sessions.lifetimes
+        lifetimes, store = self.sessions.lifetimes, manager.user_db
         if datetime.now(UTC) - row.last_seen_at >= lifetimes.recorded_every:
-            await manager.user_db.ask(touch, row.id, row.expires_at, lifetimes.idle)
-            # At once: while it is locked, whoever ends this session waits.
+            try:
+                async with store.transaction():
+                    await store.ask(_rows.touch, row.id, row.expires_at, lifetimes.idle)
+            except DBAPIError as error:
+                # A session that cannot write (a replica, a read-only transaction), or a lock: the request is a read,
+                # and the next one that can write records the use. The message may show values.
+                _log.info("The use of a session is not recorded: %s", type(error.orig).__name__)
+            # Without delay: while the row is locked, whoever ends this session waits.
             await manager.release()
         return user
 

@@ -155,6 +155,18 @@ def begin(  # noqa: PLR0913  # Each is a fact about the session
     return expires_at
 
 
+def touch(
+    connection: Connection, tables: AccountTables, session_id: uuid.UUID, expires_at: datetime, idle: timedelta
+) -> None:
+    """Record that a session is used, so that it lives on."""
+    now = datetime.now(UTC)
+    connection.execute(
+        update(tables.sessions)
+        .where(tables.sessions.c.id == session_id)
+        .values(last_seen_at=now, idle_expires_at=min(now + idle, expires_at))
+    )
+
+
 def rotate(
     connection: Connection, tables: AccountTables, keys: Keys, token: RefreshToken, lifetimes: SessionLifetimes
 ) -> Refreshed:
