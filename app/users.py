@@ -29,6 +29,7 @@ from fastapi_users_sqlmodel import (
     Throttle,
     UUIDIDMixin,
 )
+from fastapi_users_sqlmodel.exceptions import ValueRefused
 
 SessionDep = Annotated[AsyncSession, Depends(get_async_session, scope="function")]
 AutocommitSessionDep = Annotated[AsyncSession, Depends(get_autocommit_session)]
@@ -70,8 +71,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         """
         try:
             return await super().apply(user, changes)
-        except UserNotExists as error:
-            # The user is locked, and so is there; it is the group that is not.
+        except ValueRefused as error:
+            if "group_id" not in error.fields:
+                raise
             raise UserGroupNotFound(changes.get("group_id")) from error
 
     async def take_out(self, user_id: uuid.UUID, group_id: int, *, by: User, request: Request | None = None) -> None:

@@ -47,6 +47,22 @@ class FieldsNotAllowed(FastAPIUsersException):
         self.reason = reason
 
 
+class ValueRefused(FieldsNotAllowed):
+    """The database refuses a value: a check, NOT NULL, what it points to, or its length or range."""
+
+
+class ValueAlreadyExists(FastAPIUsersException):
+    """Another user has this value, or these together, and it is unique; `fields` says in which attributes.
+
+    An e-mail address is `UserAlreadyExists`, a username `UsernameAlreadyExists`.
+    """
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        self.fields = tuple(fields)
+        super().__init__(*self.fields)
+        self.reason = f"already exists: {', '.join(self.fields)}"
+
+
 class TooManyRequests(FastAPIUsersException):
     """A limit is reached; answer 429 with `Retry-After`."""
 

@@ -231,7 +231,7 @@ def declare(*, users: dict[str, Any], group: dict[str, Any] | None) -> type[Decl
     ]
     Table("membership", Base.metadata, *keys)
     # A registry alone does not keep its classes alive.
-    Base.declared = (User, UserGroup)  # type: ignore[attr-defined]  # For this alone
+    Base.declared = (User, UserGroup)
     return Base
 
 

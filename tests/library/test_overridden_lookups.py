@@ -252,7 +252,8 @@ class TestSessions:
         async def nothing(*_: Any) -> Any:
             raise AssertionError
 
-        scope = {"type": "websocket", "path": "/", "headers": [(b"authorization", authorization.encode())]}
+        headers = [(b"authorization", authorization.encode())]
+        scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": headers}
         websocket_user = house.users.websocket_user(lambda: house.open_manager("north"), origins=[OURS])
         who: Any = websocket_user(WebSocket(scope, nothing, nothing))
         try:

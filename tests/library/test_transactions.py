@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fastapi_users_sqlmodel.engines import sync_url
+from fastapi_users_sqlmodel.exceptions import ValueRefused
 from tests.library.models import Models
 from tests.library.stores import Stores, new_account, new_user, open_stores
 
@@ -161,7 +161,7 @@ async def add_taken_account(stores: Stores, user: Any) -> None:
 
 
 async def create_with_another_constraint(stores: Stores, user: Any) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ValueRefused):
         await stores.users.create(new_user("new@example.com", hashed_password=None))
 
 

@@ -91,7 +91,6 @@ async def bearer(client: httpx2.AsyncClient, prefix: str = "", email: str = ANNA
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
-@waits_for("joined accounts")
 @on(SQLITE_FIRST)
 async def test_string_ids_and_cookies_and_accounts_at_a_provider(start: Start) -> None:
     async with start("string_ids") as client:
@@ -157,7 +156,6 @@ async def test_two_tables_of_users(start: Start) -> None:
         assert (await login(client, "/staff")).status_code == 200
 
 
-@waits_for("joined accounts")
 @on(POSTGRESQL_FIRST)
 async def test_accounts_that_are_joined_come_with_every_answer(start: Start) -> None:
     async with start("joined_accounts") as client:
@@ -188,7 +186,6 @@ async def test_whom_the_stores_own_get_does_not_find_is_nobody(start: Start) -> 
         assert (await client.post("/auth/forgot-password", json={"email": ANNA})).status_code == 202
 
 
-@waits_for("duplicates of unique columns, deferred columns")
 @on(POSTGRESQL_FIRST)
 async def test_a_unique_phone_and_a_deferred_biography(start: Start) -> None:
     async with start("unique_phone") as client:
@@ -252,7 +249,6 @@ async def sign_in_and_read_twice(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/users/me", headers=headers)).status_code == 200
 
 
-@waits_for("IntegrityError of an overridden create")
 @on(SQLITE_FIRST)
 async def test_a_store_that_writes_by_itself(start: Start) -> None:
     async with start("own_store") as client:

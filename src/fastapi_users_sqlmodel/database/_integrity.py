@@ -2,11 +2,13 @@
 
 import re
 
-from sqlalchemy import Index, Table, UniqueConstraint
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import CheckConstraint, Index, Table, UniqueConstraint
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 _UNIQUE_VIOLATION = "23505"  # SQLSTATE, PostgreSQL appendix A.
 _FOREIGN_KEY_VIOLATION = "23503"
+_NOT_NULL_VIOLATION = "23502"
+_DATA_EXCEPTION = "22"  # The class of what is too long, out of range, or not of the type.
 
 
 def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
@@ -16,7 +18,7 @@ def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
     such a one the answer is the columns that it mentions.
     """
     if _sqlstate(error) == _UNIQUE_VIOLATION:
-        name = _constraint_name(error)
+        name = _field(error, "constraint_name")
         for constraint in (*table.constraints, *table.indexes):
             if isinstance(constraint, UniqueConstraint | Index) and name is not None and constraint.name == name:
                 return frozenset(column.name for column in constraint.columns)
@@ -36,21 +38,55 @@ def is_foreign_key_violation(error: IntegrityError) -> bool:
     return _sqlstate(error) == _FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error.orig)
 
 
-def _sqlstate(error: IntegrityError) -> str | None:
+def not_null_violation(error: IntegrityError, table: Table) -> frozenset[str]:
+    """Name the column of `table` that takes no NULL; none if it was another constraint."""
+    if _sqlstate(error) == _NOT_NULL_VIOLATION:
+        name = _field(error, "column_name")
+        return frozenset({name} if name in {column.name for column in table.columns} else ())
+    owner, _, name = _first(r"NOT NULL constraint failed: (.+)", str(error.orig)).rpartition(".")
+    return frozenset({name} if name and owner == table.name else ())
+
+
+def check_violation(error: IntegrityError, table: Table) -> frozenset[str]:
+    """Name the columns of `table` in the check that was violated; none if it was another constraint."""
+    name = _field(error, "constraint_name") or _first(r"CHECK constraint failed: (.+)", str(error.orig))
+    checks = {one: str(one.sqltext) for one in table.constraints if isinstance(one, CheckConstraint)}
+    violated = [text for one, text in checks.items() if name and name in {one.name, text}]
+    if not violated and name and re.fullmatch(rf"{re.escape(table.name)}_(\w+_)?check\d*", name):
+        # PostgreSQL's own name for a check without one.
+        violated = [text for one, text in checks.items() if one.name is None]
+    words = {word for text in violated for word in re.findall(r"\w+", text)}
+    return frozenset(column.name for column in table.columns if column.name in words)
+
+
+def foreign_key_violation(error: IntegrityError, table: Table) -> frozenset[str]:
+    """Name the columns of `table` that point to a row that is not there; none on SQLite, which does not tell."""
+    if _sqlstate(error) != _FOREIGN_KEY_VIOLATION:
+        return frozenset()
+    columns = re.split(r",\s*", _first(r"\((.+?)\)=\(", _detail(error)).replace('"', ""))
+    return frozenset(columns) & {column.name for column in table.columns}
+
+
+def is_data_error(error: DBAPIError) -> bool:
+    """Tell whether a value is too long, out of range, or not of its column's type; nothing was written."""
+    # asyncpg looks at some values itself, and raises a ValueError of its own.
+    is_not_sent = error.orig is not None and isinstance(error.orig.__cause__, ValueError)
+    return (_sqlstate(error) or "").startswith(_DATA_EXCEPTION) or is_not_sent
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
-def _constraint_name(error: IntegrityError) -> str | None:
+def _field(error: IntegrityError, name: str, *, of_psycopg: str | None = None) -> str | None:
     if (diagnostics := getattr(error.orig, "diag", None)) is not None:  # psycopg
-        return diagnostics.constraint_name  # type: ignore[no-any-return]  # getattr is untyped
+        return getattr(diagnostics, of_psycopg or name)  # type: ignore[no-any-return]  # getattr is untyped
     # SQLAlchemy wraps asyncpg's error in one of its own.
-    return getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
+    return getattr(error.orig.__cause__, name, None) if error.orig else None
 
 
 def _detail(error: IntegrityError) -> str:
-    if (diagnostics := getattr(error.orig, "diag", None)) is not None:
-        return diagnostics.message_detail or ""
-    return (getattr(error.orig.__cause__, "detail", None) if error.orig else None) or ""
+    return _field(error, "detail", of_psycopg="message_detail") or ""
 
 
 def _first(pattern: str, text: str) -> str:

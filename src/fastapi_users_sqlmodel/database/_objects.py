@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 
-_EAGER = {"joined", "selectin", "subquery", "immediate", False}
+EAGER = {"joined", "selectin", "subquery", "immediate", False}
 
 
 @lru_cache(maxsize=32)
@@ -28,7 +28,7 @@ def plain_columns(mapped: type[Any]) -> dict[str, Column[Any]] | None:
         and not mapper.class_manager.dispatch.load
         and len(found) == len(attributes)
         and all(isinstance(column, Column) for column in found.values())
-        and not any(relationship.lazy in _EAGER for relationship in mapper.relationships)
+        and not any(relationship.lazy in EAGER for relationship in mapper.relationships)
     )
     return found if is_plain else None
 

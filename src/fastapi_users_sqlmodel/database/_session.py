@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any, Concatenate
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
+from fastapi_users_sqlmodel.database._integrity import is_data_error
+from fastapi_users_sqlmodel.database._objects import EAGER
 from fastapi_users_sqlmodel.database._transactions import (
     Transactions,
     begin_on_sqlite,
@@ -103,7 +105,9 @@ def writing(session: Session, row: object) -> Iterator[None]:
             before = loaded(row)
             yield
     except BaseException as error:
-        refused = isinstance(error, (IntegrityError, *ROW_IS_GONE))
+        refused = isinstance(error, (IntegrityError, *ROW_IS_GONE)) or (
+            isinstance(error, DBAPIError) and is_data_error(error)
+        )
         if refused and begun is not None:
             # The session's own transaction goes on, in which nothing was written so far.
             begun.exec_driver_sql("ROLLBACK")
@@ -125,11 +129,15 @@ def identity(row: object) -> Any:
 
 
 def reload(session: Session, row: object) -> None:
-    """Load what a commit has expired, or the database has computed: outside the store, nobody may wait for it."""
+    """Load what a commit has expired, or the database has computed: outside the store, nobody may wait for it.
+
+    Relationships that load by themselves with every row (`lazy="joined"`) are loaded for a new row, too.
+    """
     state = inspect(row, raiseerr=True)
-    if state.expired_attributes:
+    eager = {one.key for one in state.mapper.relationships if one.lazy in EAGER and one.key not in state.dict}
+    if names := state.expired_attributes | eager:
         with loading(session):
-            session.refresh(row, None if state.expired else state.expired_attributes)
+            session.refresh(row, None if state.expired else names)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any, Generic, cast
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from fastapi_users.models import ID, OAP, UP
 from sqlalchemy import Table, inspect, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -13,6 +13,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from fastapi_users_sqlmodel.database._accounts import AccountStore
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database._lookups import column
+from fastapi_users_sqlmodel.database._refusals import explained
 from fastapi_users_sqlmodel.database._session import (
     ROW_IS_GONE,
     SessionStore,
@@ -22,7 +23,6 @@ from fastapi_users_sqlmodel.database._session import (
     reload,
     writing,
 )
-from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists
 from fastapi_users_sqlmodel.identity import is_storable
 
 
@@ -44,6 +44,8 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         Raises:
             UserAlreadyExists: The address is taken, in whatever spelling; the database decides, so a race ends here.
             UsernameAlreadyExists: The username is taken.
+            ValueAlreadyExists: A value of another unique column is taken, or several together.
+            ValueRefused: A constraint, or the type of its column, refuses a value.
         """
         return cast("UP", await self.run(self._create, create_dict))
 
@@ -53,6 +55,8 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         Raises:
             UserAlreadyExists: The new address is taken.
             UsernameAlreadyExists: The username is taken.
+            ValueAlreadyExists: A new value of another unique column is taken, or several together.
+            ValueRefused: A constraint, or the type of its column, refuses a value.
             UserNotExists: The user was deleted meanwhile.
         """
         return cast("UP", await self.run(self._update, user, user, update_dict))
@@ -78,6 +82,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             UserAlreadyExists: The account at the provider belongs to a user already.
             UserNotExists: The user, and the account with it, was deleted meanwhile.
         """
+        self._account_table()  # Before anything is written.
         return cast("UP", await self.run(self._update, user, oauth_account, update_dict))
 
     def _find_by_account(self, session: Session, oauth: str, account_id: str) -> UP | None:
@@ -97,9 +102,8 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         try:
             with writing(session, user):
                 session.add(user)
-        except IntegrityError as error:
-            _raise_in_words_of_fastapi_users(error, self.user_table)
-            raise
+        except DBAPIError as error:
+            raise explained(error, self.user_table, create_dict) from error
         reload(session, user)
         return user
 
@@ -116,10 +120,9 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             if row in session:
                 session.expunge(row)
             raise UserNotExists from error
-        except IntegrityError as error:
+        except DBAPIError as error:
             reload(session, row)
-            _raise_in_words_of_fastapi_users(error, type(row))
-            raise
+            raise (explained(error, self.user_table, update_dict) if row is user else _explained(error, row)) from error
         reload(session, row)
         if row is not user:
             self._load_accounts(session, user)
@@ -149,18 +152,23 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             with writing(session, account):
                 session.add(account)
         except IntegrityError as error:
-            _raise_in_words_of_fastapi_users(error, type(account))
-            raise
+            raise _explained(error, account) from error
         self._load_accounts(session, user)
         return user
 
     def _load_accounts(self, session: Session, user: UP) -> None:
         """Fill `user.oauth_accounts`, however the relationship is loaded by itself."""
         account = self._account_table()
-        mine = select(account).where(column(account, "user_id") == identity(user)).order_by(column(account, "id"))
+        relationship = inspect(type(user)).relationships.get("oauth_accounts")
+        # Unique together: without an order of the project's own, the accounts are in the same one each time.
+        order = (relationship.order_by if relationship is not None else None) or (
+            column(account, "oauth_name"),
+            column(account, "account_id"),
+        )
+        mine = select(account).where(column(account, "user_id") == identity(user)).order_by(*order)
         with loading(session):
             reload(session, user)
-            if "oauth_accounts" in inspect(type(user)).relationships:
+            if relationship is not None:
                 accounts = session.scalars(mine.execution_options(populate_existing=True)).unique().all()
                 set_committed_value(user, "oauth_accounts", list(accounts))
 
@@ -193,12 +201,11 @@ class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
         self.oauth_account_table = oauth_account_model
 
 
-def _raise_in_words_of_fastapi_users(error: IntegrityError, row_type: type[Any]) -> None:
-    table = cast("Table", inspect(row_type).local_table)
-    columns = unique_violation(error, table)
-    if columns & {"email_canonical", "email"} or columns == {"oauth_name", "account_id"}:
-        raise UserAlreadyExists from error
-    if columns == {"username"}:
-        raise UsernameAlreadyExists from error
-    if is_foreign_key_violation(error):
-        raise UserNotExists from error
+def _explained(error: DBAPIError, account: object) -> Exception:
+    """Return an error about an account at a provider in FastAPI Users' words, where it has any."""
+    if not isinstance(error, IntegrityError):
+        return error
+    table = cast("Table", inspect(type(account)).local_table)
+    if unique_violation(error, table) == {"oauth_name", "account_id"}:
+        return UserAlreadyExists()
+    return UserNotExists() if is_foreign_key_violation(error) else error

@@ -91,7 +91,7 @@ class Administration(Changes[UP, ID], Generic[UP, ID]):
                 if await self.user_db.ask(tokens.is_reserved, changes["email"], besides=user_id):
                     raise UserAlreadyExists
                 changes = {"is_verified": False, **changes}
-            changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
+            changed = await self._differing(user, changes)
             user = await self.apply(user, changes)
             await self._record_update(user, changed, request, actor_id=actor_id)
             # A new address is not verified, as a matter of course.

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,10 +17,13 @@ from fastapi_users.exceptions import (
     UserNotExists,
 )
 from fastapi_users.models import ID, UP
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from fastapi_users_sqlmodel import audit, tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind, Origin
 from fastapi_users_sqlmodel.database._accounts import AccountStore
+from fastapi_users_sqlmodel.database._refusals import explained
 from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
 from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.passwords import (
@@ -135,8 +138,14 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         if problem := self.password_policy.problem(password, email=user.email, username=username):
             raise InvalidPasswordException(problem)
 
+    def _require_attributes(self, names: Iterable[str]) -> None:
+        """Refuse what an allow-list names and the model has not; `check_models(managers=…)` says so at start-up."""
+        if unknown := sorted(name for name in names if not hasattr(self.user_db.user_table, name)):
+            raise FieldsNotAllowed(unknown, f"is no attribute of {self.user_db.user_table.__name__}")
+
     def _require_values(self, changes: Mapping[str, Any]) -> None:
         """Refuse null where the column takes none: the schemas of FastAPI Users say null for what is not sent."""
+        self._require_attributes(changes.keys() - {"password"})
         columns = account_tables(self.user_db.user_table).user_columns
         missing = [name for name, value in changes.items() if value is None and name in columns]
         if refused := sorted(name for name in missing if not columns[name].nullable):
@@ -156,8 +165,21 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         Raises:
             UserAlreadyExists: The address is taken.
             UsernameAlreadyExists: The username is taken.
+            ValueAlreadyExists: A value of another unique column is taken, or several together.
+            ValueRefused: A constraint, or the type of its column, refuses a value.
         """
-        return await self.user_db.update(user, dict(changes))
+        try:
+            return await self.user_db.update(user, dict(changes))
+        except DBAPIError as error:  # Of a store that overrides it.
+            raise explained(error, self.user_db.user_table, changes) from error
+
+    async def _differing(self, user: UP, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is not yet so; a deferred column is loaded for that."""
+
+        def compare(_: Session) -> dict[str, Any]:
+            return {name: value for name, value in changes.items() if getattr(user, name) != value}
+
+        return await self.user_db.run(compare)
 
     async def queue_letter(
         self, kind: LetterKind, to: str | None, *, user: UP | None, token: str | None = None

@@ -168,7 +168,7 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
                 # Somebody changed it in the meantime: the current password is not what was typed.
                 raise InvalidCurrentPassword
             if changes:
-                changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
+                changed = await self._differing(user, changes)
                 user = await self.apply(user, changes)
                 await self._record_update(user, changed, request)
             if hashed_password is not None:

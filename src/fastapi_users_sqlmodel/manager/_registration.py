@@ -7,13 +7,12 @@ from fastapi import Request
 from fastapi_users import schemas
 from fastapi_users.exceptions import UserAlreadyExists
 from fastapi_users.models import ID, UP
+from sqlalchemy.exc import DBAPIError
 
 from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
-from fastapi_users_sqlmodel.exceptions import (
-    FieldsNotAllowed,
-    UsernameAlreadyExists,
-)
+from fastapi_users_sqlmodel.database._refusals import already_exists, explained, taken_besides_email
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
 from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind, wait_for_the_beat
 from fastapi_users_sqlmodel.throttling import client_network
 
@@ -59,6 +58,8 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
                 `registration_fields`.
             UserAlreadyExists: The address is registered already, or somebody may claim it back.
             UsernameAlreadyExists: The username is taken.
+            ValueAlreadyExists: A value of another unique column is taken, or several together.
+            ValueRefused: A constraint, or the type of its column, refuses a value.
             InvalidPasswordException: The password is refused.
             TooManyRequests: `safe` and with a request: there were too many registrations from its network.
             HashingQueueFullError: Too many wait already.
@@ -89,12 +90,18 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
         try:
             return await self.user_db.create(values)
         except UserAlreadyExists:
-            # Both may be taken, and the database names one: who has no right to know about the address learns of the
-            # username, as for a free address.
-            username = values.get("username")
-            if username is not None and await self.user_db.get_by_username(username) is not None:
-                raise UsernameAlreadyExists from None
+            await self._require_free(values)
             raise
+        except DBAPIError as error:  # Of a store that overrides it.
+            raise explained(error, self.user_db.user_table, values) from error
+
+    async def _require_free(self, values: dict[str, Any]) -> None:
+        """Refuse what else is taken beside the address, as for a free one.
+
+        The database names one of several: the answer must not tell whether the address is taken.
+        """
+        if taken := await self.user_db.run(taken_besides_email, self.user_db.user_table, values):
+            raise already_exists(taken)
 
     async def _tell_owner(self, email: str) -> None:
         owner = await self.user_db.find_by_email(email)

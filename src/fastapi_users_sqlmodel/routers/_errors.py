@@ -11,13 +11,15 @@ from fastapi.routing import APIRoute
 from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
 from fastapi_users.router.common import ErrorModel
 
-from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed, LoginNotFresh, NotSuperuser
+from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed, LoginNotFresh, NotSuperuser, ValueAlreadyExists
 from fastapi_users_sqlmodel.passwords import HashingQueueFullError
 from fastapi_users_sqlmodel.throttling import TooManyRequests
 
 # FastAPI Users' own codes are in its ErrorCode; these are those that it has no word for.
 REGISTER_USERNAME_ALREADY_EXISTS = "REGISTER_USERNAME_ALREADY_EXISTS"
 UPDATE_USER_USERNAME_ALREADY_EXISTS = "UPDATE_USER_USERNAME_ALREADY_EXISTS"
+REGISTER_VALUE_ALREADY_EXISTS = "REGISTER_VALUE_ALREADY_EXISTS"
+UPDATE_USER_VALUE_ALREADY_EXISTS = "UPDATE_USER_VALUE_ALREADY_EXISTS"
 CURRENT_PASSWORD_BAD = "CURRENT_PASSWORD_BAD"
 CONFIRM_EMAIL_BAD_TOKEN = "CONFIRM_EMAIL_BAD_TOKEN"
 UNDO_CHANGE_EMAIL_BAD_TOKEN = "UNDO_CHANGE_EMAIL_BAD_TOKEN"
@@ -34,8 +36,15 @@ _STATUSES = {
     LAST_SUPERUSER: HTTPStatus.CONFLICT,
 }
 
-_EXAMPLE_REASON = "Password should be at least 8 characters"
-_PASSWORD_CODES = ("REGISTER_INVALID_PASSWORD", "RESET_PASSWORD_INVALID_PASSWORD", "UPDATE_USER_INVALID_PASSWORD")
+# Codes that come with a reason.
+_PASSWORD_REASON = "Password should be at least 8 characters"
+_REASONS = {
+    "REGISTER_INVALID_PASSWORD": _PASSWORD_REASON,
+    "RESET_PASSWORD_INVALID_PASSWORD": _PASSWORD_REASON,
+    "UPDATE_USER_INVALID_PASSWORD": _PASSWORD_REASON,
+    REGISTER_VALUE_ALREADY_EXISTS: "already exists: phone",
+    UPDATE_USER_VALUE_ALREADY_EXISTS: "already exists: phone",
+}
 
 
 class DiscreetRoute(APIRoute):
@@ -63,8 +72,8 @@ def said(meanings: Mapping[type[FastAPIUsersException], str | int]) -> Iterator[
     """
     try:
         yield
-    except InvalidPasswordException as error:
-        detail = {"code": meanings[InvalidPasswordException], "reason": error.reason}
+    except (InvalidPasswordException, ValueAlreadyExists) as error:
+        detail = {"code": meanings[type(error)], "reason": error.reason}
         raise HTTPException(400, detail) from error
     except FieldsNotAllowed as error:
         problems = [{"type": "value_error", "loc": ("body", name), "msg": error.reason} for name in error.fields]
@@ -107,7 +116,7 @@ def responses(*codes: str, statuses: tuple[int, ...] = ()) -> dict[int | str, di
 
 
 def _example(code: str) -> dict[str, Any]:
-    return {"detail": {"code": code, "reason": _EXAMPLE_REASON} if code in _PASSWORD_CODES else code}
+    return {"detail": {"code": code, "reason": _REASONS[code]} if code in _REASONS else code}
 
 
 def _headers(status: int) -> dict[str, Any]:

@@ -10,9 +10,15 @@ from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel
 
-from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists
+from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists, ValueAlreadyExists
 from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.routers._errors import REGISTER_USERNAME_ALREADY_EXISTS, DiscreetRoute, responses, said
+from fastapi_users_sqlmodel.routers._errors import (
+    REGISTER_USERNAME_ALREADY_EXISTS,
+    REGISTER_VALUE_ALREADY_EXISTS,
+    DiscreetRoute,
+    responses,
+    said,
+)
 
 
 def get_register_router(
@@ -38,6 +44,7 @@ def get_register_router(
             **responses(
                 ErrorCode.REGISTER_USER_ALREADY_EXISTS,
                 REGISTER_USERNAME_ALREADY_EXISTS,
+                REGISTER_VALUE_ALREADY_EXISTS,
                 ErrorCode.REGISTER_INVALID_PASSWORD,
                 statuses=(429, 503),
             ),
@@ -53,6 +60,7 @@ def get_register_router(
             {
                 UserAlreadyExists: ErrorCode.REGISTER_USER_ALREADY_EXISTS,
                 UsernameAlreadyExists: REGISTER_USERNAME_ALREADY_EXISTS,
+                ValueAlreadyExists: REGISTER_VALUE_ALREADY_EXISTS,
                 InvalidPasswordException: ErrorCode.REGISTER_INVALID_PASSWORD,
             }
         ):

@@ -10,13 +10,19 @@ from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel
 
-from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, LastSuperuser, UsernameAlreadyExists
+from fastapi_users_sqlmodel.exceptions import (
+    InvalidCurrentPassword,
+    LastSuperuser,
+    UsernameAlreadyExists,
+    ValueAlreadyExists,
+)
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.routers._errors import (
     CURRENT_PASSWORD_BAD,
     FRESH_LOGIN_REQUIRED,
     LAST_SUPERUSER,
     UPDATE_USER_USERNAME_ALREADY_EXISTS,
+    UPDATE_USER_VALUE_ALREADY_EXISTS,
     DiscreetRoute,
     responses,
     said,
@@ -53,6 +59,7 @@ def get_users_router(
             ErrorCode.UPDATE_USER_INVALID_PASSWORD,
             ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
             UPDATE_USER_USERNAME_ALREADY_EXISTS,
+            UPDATE_USER_VALUE_ALREADY_EXISTS,
             statuses=(401, 429, 503),
         ),
     )
@@ -70,6 +77,7 @@ def get_users_router(
                 # A project's own `update` may raise it.
                 UserAlreadyExists: ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
                 UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
+                ValueAlreadyExists: UPDATE_USER_VALUE_ALREADY_EXISTS,
                 UserNotExists: 401,
             }
         ):
@@ -98,6 +106,7 @@ def get_users_router(
             ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
             ErrorCode.UPDATE_USER_INVALID_PASSWORD,
             UPDATE_USER_USERNAME_ALREADY_EXISTS,
+            UPDATE_USER_VALUE_ALREADY_EXISTS,
             LAST_SUPERUSER,
             FRESH_LOGIN_REQUIRED,
             statuses=(401, 403, 404),
@@ -120,6 +129,7 @@ def get_users_router(
                 # Nobody sets somebody else's password here, but a project's own manager may refuse one.
                 InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
                 UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
+                ValueAlreadyExists: UPDATE_USER_VALUE_ALREADY_EXISTS,
                 LastSuperuser: LAST_SUPERUSER,
             }
         ):
