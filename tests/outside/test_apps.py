@@ -41,10 +41,6 @@ def on(databases: list[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("database_url", databases, indirect=True)
 
 
-def waits_for(builder: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(reason=f"not mended yet: {builder}", strict=False)
-
-
 type Start = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
 
 

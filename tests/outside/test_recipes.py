@@ -66,7 +66,6 @@ async def test_usernames(outside: Outside, outside_url: str) -> None:
         assert (renamed.status_code, renamed.json()["username"]) == (200, "ann")
 
 
-@pytest.mark.xfail(reason="not mended yet: duplicates of unique columns", strict=False)
 async def test_phone_numbers(outside: Outside, outside_url: str) -> None:
     async with following(outside, outside_url, "Phone numbers") as client:
         assert (await client.post("/auth/register", json={**ANNA, "phone": "+15550100"})).status_code == 201
