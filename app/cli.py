@@ -6,12 +6,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 import uvicorn
 from rich.console import Console
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
@@ -19,7 +21,7 @@ from app import db
 from app.core.settings import settings
 from app.models import Base, User
 from app.sample_data import Filled, fill
-from fastapi_users_sqlmodel import model_problems, unique_violation
+from fastapi_users_sqlmodel import model_problems, stale_emails, unique_violation
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
@@ -48,8 +50,8 @@ def run(command: Callable[..., None]) -> None:
     program()
 
 
-def _is_at_head() -> bool:
-    """Tell whether the schema is the one of this code.
+def _ask_database[T](question: Callable[[Connection], T]) -> T:
+    """Return what a function says of a connection.
 
     Raises:
         DatabaseProblem: The database cannot be opened.
@@ -57,16 +59,16 @@ def _is_at_head() -> bool:
     with _problem(DBAPIError, OSError):
         if not settings.embedded:
             # To serve, nobody needs a synchronous driver; so nobody needs one to ask.
-            return asyncio.run(_is_at_head_asynchronously())
+            return asyncio.run(_ask_asynchronously(question))
         # Where a file cannot be opened, aiosqlite leaves a thread behind that complains when the event loop is closed.
         with db.sync_engine().connect() as connection:
-            return db.is_at_head(connection)
+            return question(connection)
 
 
-async def _is_at_head_asynchronously() -> bool:
+async def _ask_asynchronously[T](question: Callable[[Connection], T]) -> T:
     try:
         async with db.read_engine.connect() as connection:
-            return await connection.run_sync(db.is_at_head)
+            return await connection.run_sync(question)
     finally:
         # The connections belong to this event loop, and the server will have one of its own.
         await db.engine.dispose()
@@ -95,7 +97,7 @@ def _require_schema() -> None:
     from alembic.util import CommandError
 
     with _one_clear_sentence():
-        if _is_at_head():
+        if _ask_database(db.is_at_head):
             return
         if not settings.embedded:
             raise DatabaseProblem(BEHIND.format(settings.shown_database))
@@ -257,13 +259,25 @@ def check() -> None:
     wrong = model_problems(Base)
     if not settings.in_memory:
         try:
-            if not _is_at_head():
+            if _ask_database(db.is_at_head):
+                wrong += _ask_database(_stale_emails)
+            else:
                 wrong.append(BEHIND.format(settings.shown_database))
         except DatabaseProblem as problem:
             wrong.append(str(problem))
     if wrong:
         _fail("\n".join(wrong))
     typer.echo("All is well.")
+
+
+def _stale_emails(connection: Connection) -> list[str]:
+    found = list(islice(stale_emails(connection, User), 21))
+    lines = [
+        f"User {each.user_id} cannot sign in with the own e-mail address: its email_canonical is another one's. "
+        "Assign the address again, or set email_canonical to canonical_email(email)."
+        for each in found[:20]
+    ]
+    return [*lines, "There are more such users."] if len(found) > len(lines) else lines
 
 
 @app.command()

@@ -16,6 +16,7 @@ from fastapi_users_sqlmodel.authentication import (
 from fastapi_users_sqlmodel.bridge import NAMING_CONVENTION, rel, share_registry
 from fastapi_users_sqlmodel.checks import check_models, model_problems
 from fastapi_users_sqlmodel.csrf import CSRFMiddleware
+from fastapi_users_sqlmodel.database._canonical import StaleEmail, stale_emails
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database.access_tokens import SQLAlchemyAccessTokenDatabase, SQLModelAccessTokenDatabase
 from fastapi_users_sqlmodel.database.users import SQLAlchemyUserDatabase, SQLModelUserDatabase
@@ -98,6 +99,7 @@ __all__ = [
     "SessionCookieTransport",
     "SessionLifetimes",
     "Sessions",
+    "StaleEmail",
     "Throttle",
     "ThrottleLimits",
     "UUIDIDMixin",
@@ -113,5 +115,6 @@ __all__ = [
     "schemas",
     "secret_key_problem",
     "share_registry",
+    "stale_emails",
     "unique_violation",
 ]

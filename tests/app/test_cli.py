@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlmodel import Session
 
 from app.app import app
@@ -199,6 +199,18 @@ class TestCheck:
         scheme, rest = database_url.split(":", 1)
         shown = f"{'sqlite+aiosqlite' if scheme == 'sqlite' else 'postgresql+asyncpg'}:{rest}"
         assert ran == Ran(1, "", f"The schema of {shown} is behind: run `alembic upgrade head`.\n")
+
+    def test_an_address_that_was_changed_in_sql(self, programs: Programs, database_url: str) -> None:
+        url = migrated(database_url)
+        superuser = ("--email", "ann@example.com", "--password", PASSWORD)
+        assert command(programs, url, "create-superuser", *superuser).status == 0
+        with connected(url) as connection:
+            user_id = connection.scalar(select(User.__table__.c.id))
+            connection.execute(text("""UPDATE "user" SET email = 'anna@example.com'"""))
+            connection.commit()
+        ran = command(programs, url, "check")
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err.startswith(f"User {user_id} cannot sign in with the own e-mail address: ")
 
     def test_everything_that_is_wrong(self, programs: Programs, tmp_path: Path) -> None:
         ran = programs.run("-c", WRONG_MODEL, "check", env={"DATABASE_URL": f"sqlite:///{tmp_path}/missing/test.db"})

@@ -10,6 +10,7 @@ from fastapi_users.models import ID, UP
 from sqlalchemy import Connection, Select, and_, bindparam, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
+from fastapi_users_sqlmodel.database._canonical import has_listeners
 from fastapi_users_sqlmodel.database._lookups import Lookups, column, fits
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
@@ -33,7 +34,7 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
         session: Any = self.session
         behind: Any = getattr(session, "sync_session", None)
         # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
-        is_brief = isinstance(behind, SyncBriefSession) and not behind.dispatch.do_orm_execute
+        is_brief = isinstance(behind, SyncBriefSession) and not has_listeners(behind)
         if is_brief and (columns := plain_columns(self.user_table)) is not None:
             rows = await fetch(session, _columns_by_session(self.user_table), values)
             if not rows:

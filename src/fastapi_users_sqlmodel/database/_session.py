@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
+from fastapi_users_sqlmodel.database._canonical import keep_canonical
 from fastapi_users_sqlmodel.database._integrity import is_data_error
 from fastapi_users_sqlmodel.database._objects import EAGER
 from fastapi_users_sqlmodel.database._transactions import (
@@ -43,6 +44,7 @@ class SessionStore(Transactions):
     def _use(self, session: AsyncSession) -> None:
         if not isinstance(session, AsyncSession):
             raise TypeError(_wrong_session(self, wanted="AsyncSession", got=session))
+        keep_canonical(session.sync_session)
         self.session = session
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,6 +62,7 @@ class SyncSessionStore(Transactions):
     def _use(self, session: Session) -> None:
         if not isinstance(session, Session):
             raise TypeError(_wrong_session(self, wanted="Session", got=session))
+        keep_canonical(session)
         self.session = session
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

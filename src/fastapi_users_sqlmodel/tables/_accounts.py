@@ -59,11 +59,16 @@ def account_tables(user_table: type[Any]) -> AccountTables:
     raise KeyError(user_table.__name__)
 
 
+def has_account_tables(table: Table) -> bool:
+    """Tell whether a table is one of users."""
+    return hasattr(table, _ATTRIBUTE)
+
+
 @event.listens_for(EmailColumns, "after_mapper_constructed", propagate=True)
 def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
     """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
     users = mapper.local_table
-    if mapper.inherits is None and isinstance(users, Table) and not hasattr(users, _ATTRIBUTE):
+    if mapper.inherits is None and isinstance(users, Table) and not has_account_tables(users):
         columns = dict(mapper.columns.items())
         id_ = columns["id"]
         beside = AccountTables(users, _sessions(users, id_), _tokens(users, id_), _audit_events(users, id_), columns)
