@@ -1,17 +1,18 @@
 """Keep `email_canonical` right where a statement changes `email`, and find the rows in which it is not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, event, select
+from sqlalchemy import BindParameter, Connection, Update, bindparam, event, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
 from fastapi_users_sqlmodel.reading import SyncBriefSession
-from fastapi_users_sqlmodel.tables._accounts import account_tables, has_account_tables
+from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables, tables_beside
 
 _BATCH = 10_000
+_CANONICAL = "email_canonical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,62 @@ def has_listeners(session: Session) -> bool:
 
 # Once for the class, which is ours: a request of the service makes several of these sessions.
 @event.listens_for(SyncBriefSession, "do_orm_execute")
-def _on_execute(state: ORMExecuteState) -> None:
+def _on_execute(state: ORMExecuteState) -> Any:
     statement = state.statement
-    if not isinstance(statement, Update) or not isinstance(table := statement.table, Table):
-        return
-    if not has_account_tables(table):
-        return
-    if isinstance(state.parameters, Mapping) or state.parameters is None:
-        # Values that stand in the statement are its parameters, under the names of their columns.
-        values: dict[str, Any] = {**statement.compile().params, **(state.parameters or {})}
-        if isinstance(values.get("email"), str) and values.get("email_canonical") is None:
-            state.statement = statement.values(**_columns(values["email"]))
-            if state.parameters and "email" in state.parameters:
-                state.parameters = {**state.parameters, **_columns(values["email"])}
-    else:
-        state.parameters = [
-            {**each, **_columns(each["email"])} if isinstance(each.get("email"), str) else each
-            for each in state.parameters
-        ]
+    tables = tables_beside(statement.table) if isinstance(statement, Update) else None
+    if not isinstance(statement, Update) or tables is None:
+        return None
+    # What stands in the statement, by the names of the attributes; a project may call the columns otherwise.
+    attributes = {column.key: attribute for attribute, column in tables.user_columns.items()}
+    given: dict[Any, Any] = {
+        **(statement._values or {}),  # noqa: SLF001  # Nothing public says what an UPDATE sets
+        **dict(getattr(statement, "_ordered_values", None) or ()),  # SQLAlchemy 2.0's
+    }
+    keys = {getattr(key, "key", key): value for key, value in given.items()}
+    values = {attributes.get(key, key): value for key, value in keys.items()}
+    rows = state.parameters if isinstance(state.parameters, Sequence) else [state.parameters or {}]
+    if "email" not in values:
+        names = {"email", tables.user_columns["email"].key} & rows[0].keys()
+        return _set_in_each(state, rows, *names) if names else None
+    # Of an expression, only the database knows the value.
+    if isinstance(values["email"], BindParameter) and _CANONICAL not in values:
+        return _set_beside(state, statement, tables, rows, values["email"])
+    return None
 
 
-def _columns(email: str) -> dict[str, str]:
-    typed = typed_email(email)
-    return {"email": typed, "email_canonical": canonical_email(typed)}
+def _set_in_each(state: ORMExecuteState, rows: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Set it in the parameters of an UPDATE, which are the columns and their values."""
+    if _CANONICAL in rows[0]:
+        return None
+    made = [{name: _typed(row[name]), _CANONICAL: _canonical(row[name])} for row in rows]
+    return state.invoke_statement(params=made if isinstance(state.parameters, Sequence) else made[0])
+
+
+def _set_beside(
+    state: ORMExecuteState,
+    statement: Update,
+    tables: AccountTables,
+    rows: Sequence[Mapping[str, Any]],
+    email: BindParameter[str | None],
+) -> Any:
+    """Set it in the statement itself, beside an address that stands there, or whose parameter does."""
+    user = tables.user_columns
+    if email.key not in rows[0]:
+        value = email.effective_value
+        return state.invoke_statement(
+            statement.values({user["email"]: _typed(value), user[_CANONICAL]: _canonical(value)})
+        )
+    name = f"{email.key}_canonical"
+    made = [{email.key: _typed(row[email.key]), name: _canonical(row[email.key])} for row in rows]
+    return state.invoke_statement(
+        statement.values({user[_CANONICAL]: bindparam(name)}),
+        params=made if isinstance(state.parameters, Sequence) else made[0],
+    )
+
+
+def _typed(email: str | None) -> str | None:
+    return typed_email(email) if email is not None else None  # NOT NULL is the database's to say.
+
+
+def _canonical(email: str | None) -> str | None:
+    return canonical_email(email) if email is not None else None

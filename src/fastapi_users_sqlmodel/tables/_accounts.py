@@ -53,22 +53,23 @@ def account_tables(user_table: type[Any]) -> AccountTables:
     """
     mapper: Mapper[Any] = inspect(user_table)
     for each in mapper.iterate_to_root():
-        tables: AccountTables | None = getattr(each.local_table, _ATTRIBUTE, None)
-        if tables is not None:
+        if (tables := tables_beside(each.local_table)) is not None:
             return tables
     raise KeyError(user_table.__name__)
 
 
-def has_account_tables(table: Table) -> bool:
-    """Tell whether a table is one of users."""
-    return hasattr(table, _ATTRIBUTE)
+def tables_beside(table: Any) -> AccountTables | None:
+    """Return the tables beside a table; None if it is none of users."""
+    return getattr(table, _ATTRIBUTE, None)
 
 
 @event.listens_for(EmailColumns, "after_mapper_constructed", propagate=True)
 def _stand_beside(mapper: Mapper[Any], _class: type[Any]) -> None:
     """Make the tables, so that `create_all` and migrations know them without a class for each in the project."""
     users = mapper.local_table
-    if mapper.inherits is None and isinstance(users, Table) and not has_account_tables(users):
+    # Users may extend another table; what extends users has the tables beside those.
+    extends_users = mapper.inherits is not None and issubclass(mapper.inherits.class_, EmailColumns)
+    if not extends_users and isinstance(users, Table) and tables_beside(users) is None:
         columns = dict(mapper.columns.items())
         id_ = columns["id"]
         beside = AccountTables(users, _sessions(users, id_), _tokens(users, id_), _audit_events(users, id_), columns)

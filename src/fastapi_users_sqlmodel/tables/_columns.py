@@ -20,7 +20,10 @@ TOKEN_LENGTH = 43
 
 def default_email_canonical(context: DefaultExecutionContext) -> str | None:
     """Derive the column for a Core INSERT, which no attribute event sees."""
-    email = context.get_current_parameters().get("email")  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    given = context.get_current_parameters()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    # A project may call the column otherwise; the attribute is `email`.
+    beside = getattr(context.current_column.table, "_fastapi_users_sqlmodel_account_tables", None)
+    email = given.get(beside.user_columns["email"].key if beside is not None else "email")
     return None if email is None else canonical_email(email)  # NOT NULL is the database's to say.
 
 
