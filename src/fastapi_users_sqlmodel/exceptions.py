@@ -34,6 +34,10 @@ class LastSuperuser(FastAPIUsersException):
     """Without this one, nobody could administer the service."""
 
 
+class UserInUse(FastAPIUsersException):
+    """The user cannot be deleted: rows point to the user, and their foreign key does not let the user go."""
+
+
 class NotSuperuser(FastAPIUsersException):
     """Whoever would change somebody else is no superuser, or not any more."""
 

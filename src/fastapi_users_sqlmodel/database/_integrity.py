@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 _UNIQUE_VIOLATION = "23505"  # SQLSTATE, PostgreSQL appendix A.
 _FOREIGN_KEY_VIOLATION = "23503"
+_RESTRICT_VIOLATION = "23001"
 _NOT_NULL_VIOLATION = "23502"
 _DATA_EXCEPTION = "22"  # The class of what is too long, out of range, or not of the type.
 
@@ -34,8 +35,10 @@ def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
 
 
 def is_foreign_key_violation(error: IntegrityError) -> bool:
-    """Tell whether a row that is pointed to is not there (any more)."""
-    return _sqlstate(error) == _FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error.orig)
+    """Tell whether a row that is pointed to is not there (any more), or cannot go because it is pointed to."""
+    return _sqlstate(error) in {_FOREIGN_KEY_VIOLATION, _RESTRICT_VIOLATION} or "FOREIGN KEY constraint failed" in str(
+        error.orig
+    )
 
 
 def not_null_violation(error: IntegrityError, table: Table) -> frozenset[str]:

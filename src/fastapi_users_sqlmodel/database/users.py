@@ -23,6 +23,7 @@ from fastapi_users_sqlmodel.database._session import (
     reload,
     writing,
 )
+from fastapi_users_sqlmodel.exceptions import UserInUse
 from fastapi_users_sqlmodel.identity import is_storable
 
 
@@ -62,7 +63,11 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         return cast("UP", await self.run(self._update, user, user, update_dict))
 
     async def delete(self, user: UP) -> None:
-        """Delete a user, or do nothing if somebody else did; commits on a plain session."""
+        """Delete a user, or do nothing if somebody else did; commits on a plain session.
+
+        Raises:
+            UserInUse: A foreign key without ON DELETE, or with RESTRICT, does not let the user go.
+        """
         await self.run(self._delete, user)
 
     # UP, not UOAP: by its bases UserOAuthProtocol is no protocol, and a checker would let no user pass for one.
@@ -131,6 +136,14 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
     def _delete(self, session: Session, user: UP) -> None:
         if inspect(user, raiseerr=True).was_deleted:
             return
+        try:
+            self._delete_locked(session, user)
+        except IntegrityError as error:
+            if is_foreign_key_violation(error):
+                raise UserInUse from error
+            raise
+
+    def _delete_locked(self, session: Session, user: UP) -> None:
         with writing(session, user):
             # Locked and looked at again, so that two who delete one user do not both delete the row.
             still_there = column(self.user_table, "id") == identity(user)

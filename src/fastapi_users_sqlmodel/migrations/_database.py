@@ -14,6 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from fastapi_users_sqlmodel import _libpq
+
 type Work = Callable[[Connection], None]
 
 
@@ -40,10 +42,11 @@ def read_url(text: str | URL) -> URL:
         return url.set(drivername="sqlite")
     if url.drivername in {"postgres", "postgresql"}:
         url = url.set(drivername=f"postgresql+{_postgres_driver()}")
-    if url.drivername == "postgresql+asyncpg" and "sslmode" in url.query:
-        # The name that every provider of PostgreSQL writes into its URLs is libpq's, asyncpg has its own.
-        ssl = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    # The options that providers write into a URL of PostgreSQL are libpq's.
+    if url.drivername == "postgresql+asyncpg":
+        return _libpq.for_asyncpg(url)
+    if url.drivername == "postgresql+psycopg":
+        return _libpq.for_psycopg(url)
     return url
 
 

@@ -9,13 +9,14 @@ from fastapi_users.models import ID, UP
 from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel, Field, create_model
 
-from fastapi_users_sqlmodel.exceptions import InvalidChangeEmailToken, InvalidCurrentPassword, LastSuperuser
+from fastapi_users_sqlmodel.exceptions import InvalidChangeEmailToken, InvalidCurrentPassword, LastSuperuser, UserInUse
 from fastapi_users_sqlmodel.manager import BaseUserManager, UndoneEmailChange
 from fastapi_users_sqlmodel.routers._errors import (
     CONFIRM_EMAIL_BAD_TOKEN,
     CURRENT_PASSWORD_BAD,
     LAST_SUPERUSER,
     UNDO_CHANGE_EMAIL_BAD_TOKEN,
+    USER_IN_USE,
     DiscreetRoute,
     responses,
     said,
@@ -109,7 +110,7 @@ def get_account_router(
         "/delete-account",
         status_code=204,
         name="account:delete_account",
-        responses=responses(CURRENT_PASSWORD_BAD, LAST_SUPERUSER, statuses=(401, 429, 503)),
+        responses=responses(CURRENT_PASSWORD_BAD, LAST_SUPERUSER, USER_IN_USE, statuses=(401, 429, 503)),
     )
     async def delete_account(
         request: Request,
@@ -118,7 +119,14 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Delete the account, and what hangs on it."""
-        with said({InvalidCurrentPassword: CURRENT_PASSWORD_BAD, LastSuperuser: LAST_SUPERUSER, UserNotExists: 401}):
+        with said(
+            {
+                InvalidCurrentPassword: CURRENT_PASSWORD_BAD,
+                LastSuperuser: LAST_SUPERUSER,
+                UserInUse: USER_IN_USE,
+                UserNotExists: 401,
+            }
+        ):
             await user_manager.delete_account(user, body.current_password, request)
 
     return router

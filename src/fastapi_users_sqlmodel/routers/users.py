@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fastapi_users_sqlmodel.exceptions import (
     InvalidCurrentPassword,
     LastSuperuser,
+    UserInUse,
     UsernameAlreadyExists,
     ValueAlreadyExists,
 )
@@ -23,6 +24,7 @@ from fastapi_users_sqlmodel.routers._errors import (
     LAST_SUPERUSER,
     UPDATE_USER_USERNAME_ALREADY_EXISTS,
     UPDATE_USER_VALUE_ALREADY_EXISTS,
+    USER_IN_USE,
     DiscreetRoute,
     responses,
     said,
@@ -139,7 +141,7 @@ def get_users_router(
         "/{id}",
         status_code=204,
         name="users:delete_user",
-        responses=responses(LAST_SUPERUSER, FRESH_LOGIN_REQUIRED, statuses=(401, 403, 404)),
+        responses=responses(LAST_SUPERUSER, USER_IN_USE, FRESH_LOGIN_REQUIRED, statuses=(401, 403, 404)),
     )
     async def delete_user(
         id: str,
@@ -148,7 +150,7 @@ def get_users_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Delete a user, and what hangs on the user."""
-        with said({InvalidID: 404, UserNotExists: 404, LastSuperuser: LAST_SUPERUSER}):
+        with said({InvalidID: 404, UserNotExists: 404, LastSuperuser: LAST_SUPERUSER, UserInUse: USER_IN_USE}):
             await user_manager.delete_by_superuser(superuser, user_manager.parse_id(id), request)
 
     return router
