@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 import time_machine
-from fastapi_users.exceptions import InvalidResetPasswordToken, InvalidVerifyToken, UserAlreadyVerified
+from fastapi import Request
+from fastapi_users.exceptions import (
+    InvalidResetPasswordToken,
+    InvalidVerifyToken,
+    UserAlreadyVerified,
+    UserInactive,
+)
 
 from fastapi_users_sqlmodel import LetterKind
 from fastapi_users_sqlmodel.exceptions import InvalidChangeEmailToken
@@ -217,6 +223,42 @@ class TestVerify:
         await accounts.manager.request_verification("nobody@example.com")
         assert accounts.tokens() == []
         assert [letter.to for letter in accounts.manager.letters] == [None, None]
+
+
+class TestOverriddenRequests:
+    """FastAPI Users' routes call `request_verify` and `forgot_password`; where they are overridden, ours do too."""
+
+    class Own(Manager):
+        async def request_verify(self, user: Any, request: Request | None = None) -> None:
+            self.heard.append(f"request_verify {user.email}")
+            await super().request_verify(user, request)
+
+        async def forgot_password(self, user: Any, request: Request | None = None) -> None:
+            self.heard.append(f"forgot_password {user.email}")
+            raise UserInactive
+
+    @pytest.fixture
+    async def own(self, models: Models, url: str, kind: str) -> AsyncIterator[Accounts]:
+        async with open_accounts(models, url, kind, self.Own) as accounts:
+            yield accounts
+
+    async def test_are_called(self, own: Accounts) -> None:
+        await own.user("anna@example.com")
+        await own.manager.request_verification("ANNA@example.com")
+        assert own.manager.heard == ["request_verify anna@example.com", "on_after_request_verify"]
+        assert own.tokens() == ["verify"]
+        await own.manager.request_reset_password("anna@example.com")
+        assert own.manager.heard[2:] == ["forgot_password anna@example.com"]
+        assert own.tokens() == ["verify"]
+
+    async def test_are_not_called_for_nobody(self, own: Accounts) -> None:
+        await own.user("anna@example.com", is_active=False)
+        await own.user("berta@example.com", is_verified=True)
+        for email in ("anna@example.com", "berta@example.com", "nobody@example.com"):
+            await own.manager.request_verification(email)
+        await own.manager.request_reset_password("anna@example.com")
+        assert own.manager.heard == []
+        assert own.tokens() == []
 
 
 class TestPurge:

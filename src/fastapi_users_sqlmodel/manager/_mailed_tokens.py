@@ -1,6 +1,8 @@
 """Verify an address and reset a password, with tokens that were sent by mail."""
 
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Generic
 
@@ -10,6 +12,7 @@ from fastapi_users.exceptions import (
     InvalidVerifyToken,
     UserAlreadyVerified,
     UserInactive,
+    UserNotExists,
 )
 from fastapi_users.models import ID, UP
 
@@ -132,12 +135,24 @@ class MailedTokens(SignedIn[UP, ID], Generic[UP, ID]):
         began = time.monotonic()
         if not await self._may_mail(email, purpose, request):
             return
+        own = self._overridden(purpose)
         async with self.user_db.transaction():
             user = await self.user_db.lock_by_email(email)
             is_wanted = user is not None and user.is_active and not (purpose is Purpose.VERIFY and user.is_verified)
-            await self._mail_token(user if is_wanted else None, email, request, purpose)
+            if not is_wanted or own is None:
+                await self._mail_token(user if is_wanted else None, email, request, purpose)
+        if is_wanted and own is not None:
+            with suppress(UserInactive, UserAlreadyVerified, UserNotExists):
+                await own(user, request)
         await self.release()
         await wait_for_the_beat(began)
+
+    def _overridden(self, purpose: Purpose) -> Callable[..., Awaitable[None]] | None:
+        """Return the project's own `request_verify` or `forgot_password`, which FastAPI Users' routes call."""
+        is_verify = purpose is Purpose.VERIFY
+        method = self.request_verify if is_verify else self.forgot_password
+        ours = MailedTokens.request_verify if is_verify else MailedTokens.forgot_password
+        return method if getattr(method, "__func__", None) is not ours else None
 
     async def _mail_token(self, user: UP | None, email: str, request: Request | None, purpose: Purpose) -> None:
         """Issue a token and queue its letter; for nobody the same work is done, and nothing comes of it."""
