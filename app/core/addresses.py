@@ -1,13 +1,17 @@
 """Where other servers are: read the URLs, and the address of whom mail is from, without repeating a password."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import SecretStr
+
+from fastapi_users_sqlmodel.csrf import origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Smtp:
     tls: Literal["none", "starttls", "tls"]
 
 
+_NO_WEB_URL = "not an http or https URL"
 _NO_SMTP_URL = "not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
 _TLS: dict[tuple[str, str], Literal["none", "starttls", "tls"]] = {
     ("smtp", ""): "none",
@@ -29,6 +34,48 @@ _TLS: dict[tuple[str, str], Literal["none", "starttls", "tls"]] = {
     ("smtps", ""): "tls",
     ("smtps", "starttls=false"): "tls",
 }
+
+
+# The widest private networks are 10.0.0.0/8 (RFC 1918) and fc00::/7 (RFC 4193).
+_WIDEST_IPV4, _WIDEST_IPV6 = 8, 7
+
+
+def web_url(url: str) -> str:
+    """Return an http or https URL with scheme and host in lower case (RFC 3986, 6.2.2.1), without a slash at its end.
+
+    Raises:
+        ValueError: It is none, or has a password, a query or a fragment; the message repeats no part of it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(_NO_WEB_URL) from None
+    if parts.scheme in {"http", "https"} and "@" in parts.netloc:
+        raise ValueError("has a name and a password, which every letter would show")
+    if origin_of(url) is None or parts.query or parts.fragment:
+        raise ValueError(_NO_WEB_URL)
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether it is the origin of a web page: scheme, host and port alone (RFC 6454, 4)."""
+    return origin_of(text) is not None and re.fullmatch(r"[^/]+//[^/?#]+", text) is not None
+
+
+def is_private_on_the_way(origin: str) -> bool:
+    """Tell whether nobody between can change the pages of an origin: https, or from the reader's own device."""
+    parts = urlsplit(origin)
+    return parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+def are_wider_than_private(networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Tell whether one of these networks, or several neighbours together, are wider than any private network."""
+    networks = tuple(networks)
+    # 0.0.0.0/1 and 128.0.0.0/1 are 0.0.0.0/0 together.
+    fours = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    sixes = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    is_wide = [four.prefixlen < _WIDEST_IPV4 for four in fours]
+    return any([*is_wide, *(six.prefixlen < _WIDEST_IPV6 for six in sixes)])
 
 
 def smtp_server(url: str) -> Smtp:

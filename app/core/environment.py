@@ -3,11 +3,14 @@
 import difflib
 import io
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from pydantic import BeforeValidator
 
 ENV_FILE = Path(".env")
 
@@ -15,6 +18,17 @@ ENV_FILE = Path(".env")
 _NEAR = 0.88
 # HOST and PORT are near to too many names of others.
 _SHORTEST_NAME = 6
+
+
+def _digits(value: object) -> object:
+    # Python, and pydantic with it, reads 80_80 as 8080.
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) is None:
+        raise ValueError("Input should be a valid integer, unable to parse string as an integer")
+    return value
+
+
+# A number in the environment.
+Integer = Annotated[int, BeforeValidator(_digits)]
 
 
 class EnvFileProblem(Exception):
@@ -58,6 +72,16 @@ def misspelt(given: Collection[str], known: Collection[str]) -> Iterator[tuple[s
     A name near to a setting that is set is taken for somebody else's.
     """
     missing = [name for name in known if name not in given and len(name) >= _SHORTEST_NAME]
+    in_singular = {_singular(name): name for name in missing}
     for name in sorted(given):
-        if name not in known and (near := difflib.get_close_matches(name, missing, n=1, cutoff=_NEAR)):
-            yield name, near[0]
+        if name in known:
+            continue
+        if (near := in_singular.get(_singular(name))) is not None:
+            yield name, near
+        elif close := difflib.get_close_matches(name, missing, n=1, cutoff=_NEAR):
+            yield name, close[0]
+
+
+def _singular(name: str) -> str:
+    """Return a name with each word in the singular, so that TRUSTED_PROXY is found to be TRUSTED_PROXIES."""
+    return re.sub(r"(?<!s)s(?=_|$)", "", re.sub(r"ies(?=_|$)", "y", name))

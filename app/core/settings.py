@@ -6,16 +6,24 @@ import re
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal, NoReturn, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from app.core.addresses import Smtp, is_address, is_redis_url, smtp_server
+from app.core.addresses import (
+    Smtp,
+    are_wider_than_private,
+    is_address,
+    is_origin,
+    is_private_on_the_way,
+    is_redis_url,
+    smtp_server,
+    web_url,
+)
 from app.core.development_secret import MINIMUM_SECRET_BYTES, development_secret
-from app.core.environment import EnvFileProblem, given_values, misspelt
+from app.core.environment import EnvFileProblem, Integer, given_values, misspelt
 from app.core.processes import STARTUP_FAILURE, server_processes
 from fastapi_users_sqlmodel.engines import async_url, is_in_memory
 from fastapi_users_sqlmodel.secret_keys import secret_key_problem
@@ -46,9 +54,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
     secret_key_previous: SecretStr = SecretStr("")
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65535)
-    workers: int = Field(default=1, ge=1)
-    web_concurrency: int | None = Field(default=None, ge=1)
+    port: Integer = Field(default=8000, ge=1, le=65535)
+    workers: Integer = Field(default=1, ge=1)
+    web_concurrency: Integer | None = Field(default=None, ge=1)
     root_path: str = ""
     public_url: str = "http://localhost:8000"
     allowed_origins: tuple[str, ...] = ()
@@ -57,11 +65,11 @@ class Settings(BaseSettings):
     mail_from: str = ""
     require_verified: bool = False
     conceal_accounts: bool = False
-    access_token_lifetime: int = Field(default=3600, gt=0, le=LONGEST_LIFETIME)
-    refresh_token_lifetime: int = Field(default=2592000, gt=0, le=LONGEST_LIFETIME)
-    session_idle_lifetime: int = Field(default=1209600, gt=0, le=LONGEST_LIFETIME)
+    access_token_lifetime: Integer = Field(default=3600, gt=0, le=LONGEST_LIFETIME)
+    refresh_token_lifetime: Integer = Field(default=2592000, gt=0, le=LONGEST_LIFETIME)
+    session_idle_lifetime: Integer = Field(default=1209600, gt=0, le=LONGEST_LIFETIME)
     throttling: bool = True
-    audit_retention_days: int = Field(default=400, gt=0, le=36500)
+    audit_retention_days: Integer = Field(default=400, gt=0, le=36500)
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -87,12 +95,7 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("not an http or https URL")
-        if "@" in parts.netloc:
-            raise ValueError("has a name and a password, which every letter would show")
-        return value.rstrip("/")
+        return web_url(value)
 
     @field_validator("root_path")
     @classmethod
@@ -105,15 +108,9 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if (
-                parts.scheme not in {"http", "https"}
-                or not parts.hostname
-                or origin != f"{parts.scheme}://{parts.netloc}"
-            ):
-                raise ValueError("not origins, separated by commas; for example https://app.example.com")
-        return value
+        if not all(map(is_origin, value)):
+            raise ValueError("not origins, separated by commas; for example https://app.example.com")
+        return tuple(origin.lower() for origin in value)
 
     @field_validator("redis_url")
     @classmethod
@@ -184,14 +181,16 @@ class Settings(BaseSettings):
             wrong["DATABASE_URL"] = "missing, and production does not choose SQLite by itself"
         if not self.public_url.startswith("https://"):
             wrong["PUBLIC_URL"] = "not https"
+        if not all(map(is_private_on_the_way, self.allowed_origins)):
+            wrong["ALLOWED_ORIGINS"] = "not https, so that anyone between may change the pages that call the service"
         if self.smtp is None:
             wrong["SMTP_URL"] = "missing, and a console is no way to send mail"
         elif self.smtp.username is not None and self.smtp.tls == "none":
             wrong["SMTP_URL"] = "shows its password to the network, so it needs smtps or ?starttls=true"
         if not self.throttling:
             wrong["THROTTLING"] = "off"
-        if any(network.prefixlen == 0 for network in self.trusted_proxies):
-            wrong["TRUSTED_PROXIES"] = "everybody, and so anybody would say where they come from"
+        if are_wider_than_private(self.trusted_proxies):
+            wrong["TRUSTED_PROXIES"] = "wider than 10.0.0.0/8 or fc00::/7, so that strangers could forge their address"
         if self.processes > 1 and self.redis_url is None:
             wrong["REDIS_URL"] = "missing, and several workers would each have limits of their own"
         return wrong

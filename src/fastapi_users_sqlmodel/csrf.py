@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Signs that no URL has (RFC 3986, 2), and of which `urlsplit` drops some. Hosts have letters of any alphabet.
+_NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")
+_ASCII_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _SENT_ORIGIN = re.compile(r"https?://[^/?#\s\x80-\xff]+", re.IGNORECASE)
 
 
@@ -97,6 +100,8 @@ def allowed_origins(urls: Sequence[str]) -> frozenset[str]:
 
 def origin_of(url: str) -> str | None:
     """Return the origin of a URL in its one spelling (RFC 6454, 6.2); None if it has none that we know."""
+    if _NO_URL.search(url):
+        return None
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -105,7 +110,9 @@ def origin_of(url: str) -> str | None:
             host = idna.encode(host, uts46=True).decode("ascii")
     except ValueError:
         return None
-    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
+    if parts.scheme not in _DEFAULT_PORTS or not host or port == 0 or "@" in parts.netloc:
+        return None
+    if _ASCII_HOST.fullmatch(host) is None:
         return None
     written = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{written}" + (f":{port}" if port not in {None, _DEFAULT_PORTS[parts.scheme]} else "")

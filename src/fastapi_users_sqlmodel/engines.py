@@ -25,7 +25,8 @@ def async_url(url: str | URL) -> URL:
     """Give a URL its async driver: aiosqlite or asyncpg; any other database keeps the one it names.
 
     The options in a URL of PostgreSQL are libpq's, as every provider writes them. Those that asyncpg has too are
-    translated. The other ones of libpq, such as `channel_binding`, are left out, and a warning in the log names them.
+    translated. All others, such as `channel_binding`, Prisma's `schema` or a misspelt one, are left out, and a warning
+    in the log names them. The last value of an option that is given twice counts.
 
     Raises:
         sqlalchemy.exc.ArgumentError: It is no URL.

@@ -95,8 +95,12 @@ class TestNames:
             ("secretkey", "secret_key"),
             ("secret_key_previos", "secret_key_previous"),
             ("mail_form", "mail_from"),
-            ("trusted_proxy", None),
+            ("trusted_proxy", "trusted_proxies"),
+            ("trusted_proxys", "trusted_proxies"),
             ("allowed_origin", "allowed_origins"),
+            ("audit_retention_day", "audit_retention_days"),
+            ("access_tokens_lifetimes", "access_token_lifetime"),
+            ("worker", "workers"),
             # What platforms and other programs set beside ours.
             ("database_private_url", None),
             ("redis_port", None),

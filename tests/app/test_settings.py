@@ -18,6 +18,8 @@ NO_SMTP_URL = "SMTP_URL: not an SMTP URL; for example smtp://user:password@host:
 NO_REDIS_URL = "REDIS_URL: not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0"
 NO_NETWORKS = "TRUSTED_PROXIES: not networks, separated by commas; for example 10.0.0.0/8, 2001:db8::/32"
 BETTER = "(`openssl rand -base64 48` makes a good one)"
+TOO_WIDE = "TRUSTED_PROXIES: wider than 10.0.0.0/8 or fc00::/7, so that strangers could forge their address"
+NO_HTTPS = "ALLOWED_ORIGINS: not https, so that anyone between may change the pages that call the service"
 CHANGEME = "changeme-changeme-changeme-changeme"
 # FastAPI's tutorial has it.
 DOCUMENTED = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
@@ -29,6 +31,13 @@ PRODUCTION: dict[str, Any] = {
     "smtp_url": "smtps://user:password@mail.example.com",
     "mail_from": "noreply@example.com",
 }
+
+# Neither is the URL of a web page.
+NO_URLS = [
+    *("https://x:99999", "https://x:0", "https://x:y", "https://x\ny", "https://x\ty", "https://exa mple.com"),
+    *("https://x\x7f", "https://x\u2028y", "https://[::1", "https://*.example.com", 'https://a"b', "https://a<b>"),
+    *("https://a..b\u00e9", "https://%61"),
+]
 
 READ_SETTINGS = "from app.core.settings import settings; print(settings.model_dump_json())"
 TWO_KEYS = "from app.core.settings import settings; print(settings.key_for('one'), settings.key_for('two'))"
@@ -238,7 +247,28 @@ class TestPublicURL:
         assert load_settings(public_url="https://example.com/house/").public_url == "https://example.com/house"
 
     @pytest.mark.parametrize(
-        "given", ["example.com", "ftp://example.com", "https://", "https://example.com?a=b", "https://example.com#top"]
+        ("given", "meant"),
+        [
+            ("HTTPS://Example.COM", "https://example.com"),
+            ("Http://Example.com:8000/House/", "http://example.com:8000/House"),
+            ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
+            ("https://BÜCHER.example", "https://bücher.example"),
+        ],
+    )
+    def test_has_scheme_and_host_in_lower_case(self, given: str, meant: str) -> None:
+        """RFC 3986, 6.2.2.1."""
+        assert load_settings(public_url=given).public_url == meant
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "example.com",
+            "ftp://example.com",
+            "https://",
+            "https://example.com?a=b",
+            "https://example.com#top",
+            *NO_URLS,
+        ],
     )
     def test_is_refused(self, given: str) -> None:
         assert refusal(public_url=given) == ["PUBLIC_URL: not an http or https URL"]
@@ -254,6 +284,7 @@ class TestAllowedOrigins:
         [
             ("https://a.example.com", ("https://a.example.com",)),
             (" https://a.example.com , https://b.example.com,", ("https://a.example.com", "https://b.example.com")),
+            ("HTTPS://A.example.COM:444", ("https://a.example.com:444",)),
             (" , ", ()),
         ],
     )
@@ -261,7 +292,9 @@ class TestAllowedOrigins:
         monkeypatch.setenv("ALLOWED_ORIGINS", given)
         assert load_settings().allowed_origins == meant
 
-    @pytest.mark.parametrize("given", ["*", "example.com", "https://a.example.com/", "https://a.example.com/x", "null"])
+    @pytest.mark.parametrize(
+        "given", ["*", "example.com", "https://a.example.com/", "https://a.example.com/x", "null", *NO_URLS]
+    )
     def test_are_origins(self, given: str) -> None:
         reason = "not origins, separated by commas; for example https://app.example.com"
         assert refusal(allowed_origins=given) == [f"ALLOWED_ORIGINS: {reason}"]
@@ -434,6 +467,15 @@ class TestMailFrom:
         assert refusal(smtp_url="smtp://host", mail_from="") == [sentence]
 
 
+class TestIntegers:
+    @pytest.mark.parametrize("name", ["port", "workers", "web_concurrency", "access_token_lifetime"])
+    @pytest.mark.parametrize("given", ["80_80", "8080.0", "8e3", "0x50", "8 0"])
+    def test_are_digits(self, monkeypatch: pytest.MonkeyPatch, name: str, given: str) -> None:
+        monkeypatch.setenv(name.upper(), given)
+        reason = "Input should be a valid integer, unable to parse string as an integer"
+        assert refusal() == [f"{name.upper()}: {reason}"]
+
+
 class TestSwitches:
     @pytest.mark.parametrize("name", ["require_verified", "conceal_accounts", "throttling"])
     def test_are_on_or_off(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -454,6 +496,10 @@ class TestProduction:
             {"smtp_url": "smtp://host:25"},
             {"workers": 2, "redis_url": "redis://host"},
             {"secret_key_previous": SECRET[::-1]},
+            {"public_url": "HTTPS://Example.COM"},
+            # Apps for phones are such pages, and no network carries them.
+            {"allowed_origins": "https://a.example.com, http://localhost, http://[::1]:3000"},
+            {"trusted_proxies": "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"},
         ],
     )
     def test_starts_like_this_too(self, changes: dict[str, Any]) -> None:
@@ -485,8 +531,14 @@ class TestProduction:
             ),
             (
                 {"trusted_proxies": "10.0.0.0/8, 0.0.0.0/0"},
-                "TRUSTED_PROXIES: everybody, and so anybody would say where they come from",
+                TOO_WIDE,
             ),
+            ({"trusted_proxies": "0.0.0.0/1,128.0.0.0/1"}, TOO_WIDE),
+            ({"trusted_proxies": "64.0.0.0/2"}, TOO_WIDE),
+            ({"trusted_proxies": "2000::/3"}, TOO_WIDE),
+            ({"trusted_proxies": "10.0.0.0/8, ::/1, 8000::/1"}, TOO_WIDE),
+            ({"allowed_origins": "http://evil"}, NO_HTTPS),
+            ({"allowed_origins": "https://a.example.com,HTTP://localhost.evil"}, NO_HTTPS),
             ({"workers": 2}, "REDIS_URL: missing, and several workers would each have limits of their own"),
             (
                 {"secret_key": "", "public_url": "http://example.com", "smtp_url": None, "mail_from": "", "workers": 2},

@@ -38,7 +38,17 @@ DRIVERS = [
         "postgresql+asyncpg:///?database=d&host=h&user=u",
         "postgresql+psycopg:///?dbname=d&host=h&user=u",
     ),
-    ("postgresql://h/d?nonsense=1", "postgresql+asyncpg://h/d?nonsense=1", "postgresql+psycopg://h/d?nonsense=1"),
+    ("postgresql://h/d?nonsense=1", "postgresql+asyncpg://h/d", "postgresql+psycopg://h/d?nonsense=1"),
+    (
+        "postgresql://h/d?sslmode=require&sslmode=disable&application_name=a&application_name=b",
+        "postgresql+asyncpg://h/d?dsn=postgresql%3A%2F%2F%3Fapplication_name%3Db&ssl=disable",
+        "postgresql+psycopg://h/d?application_name=b&sslmode=disable",
+    ),
+    (
+        "postgresql:///d?host=a:1&host=b:2&prepared_statement_cache_size=0",
+        "postgresql+asyncpg:///d?host=a%3A1&host=b%3A2&prepared_statement_cache_size=0",
+        "postgresql+psycopg:///d?host=a%3A1&host=b%3A2&prepared_statement_cache_size=0",
+    ),
     ("mysql+asyncmy://h/d", "mysql+asyncmy://h/d", "mysql+asyncmy://h/d"),
 ]
 
@@ -62,9 +72,40 @@ class TestOptionsOfLibpq:
         assert url.query.keys() == {"ssl", "dsn"}
         (record,) = caplog.records
         assert record.getMessage() == (
-            "asyncpg has no such options, so they are left out of the database's URL: "
+            "asyncpg takes no such options from a URL, so they are left out of the database's URL: "
             "channel_binding, connect_timeout, gssencmode, keepalives, keepalives_idle"
         )
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ("pgbouncer=true&connection_limit=1", "connection_limit, pgbouncer"),
+            ("schema=public", "schema"),
+            ("ssl_mode=require", "ssl_mode"),
+            ("SSLMODE=require&nonsense", "SSLMODE"),
+            ("loop=1&server_settings=a&statement_cache_size=0", "loop, server_settings, statement_cache_size"),
+            ("timeout=5&direct_tls=false&record_class=a", "direct_tls, record_class, timeout"),
+        ],
+    )
+    async def test_any_other_is_left_out_and_named(
+        self, create_database: CreateDatabase, caplog: pytest.LogCaptureFixture, options: str, named: str
+    ) -> None:
+        """Those of Prisma and of other drivers, misspelt ones, and arguments of asyncpg that are no text."""
+        url = async_url(f"{create_database()}?sslmode=require&sslmode=disable&command_timeout=9&{options}")
+        assert [record.getMessage() for record in caplog.records] == [
+            f"asyncpg takes no such options from a URL, so they are left out of the database's URL: {named}"
+        ]
+        engine = create_async_engine(url)
+        async with engine.connect() as connection:
+            assert (await connection.exec_driver_sql("SELECT 1")).scalar_one() == 1
+        await engine.dispose()
+
+    def test_without_asyncpg_all_are_kept(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        assert async_url("postgresql://h/d?nonsense=1&sslmode=require").query == {"nonsense": "1", "ssl": "require"}
+        assert caplog.records == []
 
     async def test_with_asyncpg(self, create_database: CreateDatabase) -> None:
         options = f"{PROVIDERS}&application_name=the+house%26garden&options=-c%20geqo%3Doff%20-c%20work_mem%3D5MB"
