@@ -5,7 +5,20 @@ import uuid
 from fastapi_users import InvalidID, InvalidPasswordException
 from fastapi_users.manager import IntegerIDMixin, UUIDIDMixin
 
-from fastapi_users_sqlmodel import exceptions, models, schemas
+# Code that has imported the package alone finds its modules: `fastapi_users.db`, `…generics.GUID()` in old revisions.
+from fastapi_users_sqlmodel import (
+    db,  # noqa: F401
+    exceptions,
+    generics,  # noqa: F401
+    jwt,  # noqa: F401
+    models,
+    openapi,  # noqa: F401
+    password,  # noqa: F401
+    router,  # noqa: F401
+    schemas,
+    types,  # noqa: F401
+)
+from fastapi_users_sqlmodel.access_token import SQLModelAccessTokenDatabaseAsync, SQLModelBaseAccessToken
 from fastapi_users_sqlmodel.audit import AuditEventKind, audit_events
 from fastapi_users_sqlmodel.authentication import (
     BearerRefreshTransport,
@@ -51,10 +64,8 @@ UUID_ID = uuid.UUID
 
 # The names of the earlier SQLModel adapter, so that its users move by changing an import.
 SQLModelUserDatabaseAsync = SQLAlchemyUserDatabase
-SQLModelAccessTokenDatabaseAsync = SQLAlchemyAccessTokenDatabase
 SQLModelBaseUserDB = SQLModelBaseUserTableUUID
 SQLModelBaseOAuthAccount = SQLModelBaseOAuthAccountTableUUID
-SQLModelBaseAccessToken = SQLModelBaseAccessTokenTableUUID
 
 __all__ = [
     "NAMING_CONVENTION",

@@ -34,12 +34,16 @@ def downgrade():
     ${downgrades if downgrades else "pass"}
 '''
 
-# As Alembic writes it with FastAPI Users' adapter and that template.
+# As Alembic writes it with FastAPI Users' adapter and that template; the last table is typed by hand.
 REVISION = '''\
 """Users"""
 from alembic import op
 import sqlalchemy as sa
 import fastapi_users_db_sqlalchemy
+import fastapi_users_db_sqlalchemy.generics as g
+from fastapi_users_db_sqlalchemy.generics import (
+    GUID,
+)
 
 revision = "1"
 down_revision = None
@@ -66,9 +70,18 @@ def upgrade():
     sa.PrimaryKeyConstraint('token')
     )
     op.create_index(op.f('ix_accesstoken_created_at'), 'accesstoken', ['created_at'], unique=False)
+    op.create_table('order',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('user_id', GUID, nullable=False),
+    sa.Column('ordered_at', g.TIMESTAMPAware(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['user_id'], ['user.id'], ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_index(op.f('ix_order_user_id'), 'order', ['user_id'], unique=False)
 
 
 def downgrade():
+    op.drop_table('order')
     op.drop_index(op.f('ix_accesstoken_created_at'), table_name='accesstoken')
     op.drop_table('accesstoken')
     op.drop_index(op.f('ix_user_email'), table_name='user')
@@ -78,9 +91,9 @@ def downgrade():
 MODELS = """\
 from fastapi_users_db_sqlalchemy import SQLAlchemyBaseUserTableUUID
 from fastapi_users_db_sqlalchemy.access_token import SQLAlchemyBaseAccessTokenTableUUID
-from fastapi_users_db_sqlalchemy.generics import GUID
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+import datetime
 import uuid
 
 
@@ -99,30 +112,55 @@ class AccessToken(SQLAlchemyBaseAccessTokenTableUUID, Base):
 class Order(Base):
     __tablename__ = "order"
     id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[uuid.UUID] = mapped_column(GUID, ForeignKey("user.id", ondelete="CASCADE"))
+    user_id: Mapped[uuid.UUID] = mapped_column(GUID, ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    ordered_at: Mapped[datetime.datetime] = mapped_column(TIMESTAMPAware(timezone=True))
 """
 
-ENV = """\
-from fastapi_users_sqlmodel.migrations import run_migrations
-from models import Base
+# How the adapter's types are imported into models: each ends in the names that MODELS uses.
+TYPE_IMPORTS = {
+    "one line": "from fastapi_users_db_sqlalchemy.generics import GUID, TIMESTAMPAware\n",
+    "the other order": "from fastapi_users_db_sqlalchemy.generics import TIMESTAMPAware, GUID\n",
+    "parentheses": "from fastapi_users_db_sqlalchemy.generics import (\n    GUID,\n    TIMESTAMPAware,\n)\n",
+    "module": (
+        "import fastapi_users_db_sqlalchemy.generics as g\n\nGUID = g.GUID\nTIMESTAMPAware = g.TIMESTAMPAware\n"
+    ),
+}
 
-run_migrations(Base.metadata)
-"""
+# What the guide says to write by hand for them.
+TYPES_BY_HAND = "from sqlalchemy import Uuid\nfrom sqlmodel.sql.sqltypes import UTCDateTime\n"
 
-# The guide's page about the database says these two lines.
-ADOPTION = (
-    MAKO.partition("${imports")[0].replace("import fastapi_users_db_sqlalchemy\n", "").replace("${message}", "Adopt")
-    + """
-from fastapi_users_sqlmodel.migrations import adopt_fastapi_users
+# Imports that are statements of their own; each is followed by a name that it has to bind.
+STATEMENTS = {
+    "import fastapi_users  # noqa": "fastapi_users.FastAPIUsers",
+    "import fastapi_users, os": "fastapi_users.db.SQLAlchemyUserDatabase, os.path",
+    "import os; import fastapi_users": "fastapi_users.FastAPIUsers, os.path",
+    "import os, fastapi_users as users": "users.schemas.BaseUser, os.path",
+    "import fastapi_users.schemas": "fastapi_users.schemas.BaseUser, fastapi_users.router.ErrorCode",
+    "import fastapi_users.schemas as s, fastapi_users.jwt": "s.BaseUser, fastapi_users.jwt.decode_jwt",
+    "import fastapi_users_db_sqlalchemy": "fastapi_users_db_sqlalchemy.generics.GUID",
+    "import fastapi_users_db_sqlalchemy.access_token": (
+        "fastapi_users_db_sqlalchemy.access_token.SQLAlchemyBaseAccessTokenTable"
+    ),
+    "import fastapi_users_db_sqlalchemy.generics as g": "g.GUID()",
+    "from fastapi_users_db_sqlalchemy.generics import GUID, TIMESTAMPAware": "GUID, TIMESTAMPAware",
+    "from fastapi_users_db_sqlalchemy.generics import TIMESTAMPAware, GUID as ID": "TIMESTAMPAware, ID",
+    "from fastapi_users_db_sqlalchemy.generics import (\n    GUID,\n)": "GUID",
+    "from fastapi_users import (\n    schemas,\n    models as m,\n)": "schemas.BaseUser, m.ID",
+    "from fastapi_users_db_sqlmodel.access_token import SQLModelBaseAccessToken": "SQLModelBaseAccessToken",
+    "if True: from fastapi_users import exceptions": "exceptions.UserNotExists",
+}
 
-revision = "2"
-down_revision = "1"
-
-
-def upgrade():
-    adopt_fastapi_users(op)
-"""
-)
+# What the rule cannot change, and a variable that it must not change.
+LEFT = {
+    "if True: import fastapi_users": True,
+    "number = 1; import fastapi_users": True,
+    'patched = "fastapi_users.manager.BaseUserManager"': True,
+    "from fastapi_users \\": True,
+    "from app.users import fastapi_users": False,
+    "from app.users import auth_backend, fastapi_users": False,
+    "user = fastapi_users.current_user()": False,
+    "import fastapi_users_sqlmodel as fastapi_users": False,
+}
 
 FAKE = """
 import asyncio

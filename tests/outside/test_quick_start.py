@@ -5,11 +5,13 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import httpx2
 import pytest
 
+from fastapi_users_sqlmodel import secret_key_problem
 from tests.documents import blocks, read_page, walk
 from tests.outside.project import SECRET, Outside
 from tests.server import Server
@@ -83,6 +85,23 @@ def test_requests_of_the_page(app: Outside) -> None:
     assert found is not None
     assert '"text":"Hello"' in run(create, found[1])
     assert '"text":"Hello"' in run(read, found[1])
+
+
+def test_the_terminal_of_the_tests_has_what_the_app_reads() -> None:
+    """The app's terminal is occupied: the page's second one activates the environment and sets the key itself."""
+    (lines,) = (block for block in blocks(PAGE, "sh") if "[testing]" in block)
+    assert lines.startswith(". .venv/bin/activate\nexport SECRET_KEY=")
+    key = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f"{lines.splitlines()[1].replace('python ', shlex.quote(sys.executable) + ' ')}; echo $SECRET_KEY",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert secret_key_problem(key.stdout.strip()) is None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
