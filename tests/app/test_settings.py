@@ -535,6 +535,7 @@ class TestProduction:
             ),
             ({"trusted_proxies": "0.0.0.0/1,128.0.0.0/1"}, TOO_WIDE),
             ({"trusted_proxies": "64.0.0.0/2"}, TOO_WIDE),
+            ({"trusted_proxies": ",".join(f"{first}.0.0.0/8" for first in range(256))}, TOO_WIDE),
             ({"trusted_proxies": "2000::/3"}, TOO_WIDE),
             ({"trusted_proxies": "10.0.0.0/8, ::/1, 8000::/1"}, TOO_WIDE),
             ({"allowed_origins": "http://evil"}, NO_HTTPS),
