@@ -2,7 +2,10 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,9 +16,11 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from fastapi_users_sqlmodel.migrations import is_at_head
-from tests.library.alembic_project import AlembicProject, NewDatabase, connected, driver, schema_of
+from tests.library.alembic_project import AlembicProject, NewDatabase, Wrapper, connected, driver, schema_of
 from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
 from tests.library.alembic_project import project as project  # noqa: PLC0414
+from tests.library.postgres_roles import CreateOwned
+from tests.library.postgres_roles import create_owned as create_owned  # noqa: PLC0414
 
 PARENT_AND_CHILD = """
 import sqlalchemy as sa
@@ -267,6 +272,65 @@ class TestGivenConnection:
         command.check(config)
         engine.dispose()
         assert {"parent", "child"} < _tables(database_url)
+
+    @pytest.mark.parametrize("rights", ["CREATEDB", "NOCREATEDB"])
+    @pytest.mark.parametrize("is_described", [True, False])
+    def test_is_left_as_it_was(
+        self, covered: AlembicProject, create_owned: CreateOwned, rights: str, *, is_described: bool
+    ) -> None:
+        owned = create_owned(rights, owns=True)
+        if not is_described:
+            covered.write_models(PARENT_AND_CHILD + 'sa.Table("x", metadata, sa.Column("id", sa.Integer))')
+        config = covered.config
+        engine = sa.create_engine(sa.make_url(owned.url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            for _ in range(2):
+                with nullcontext() if is_described else pytest.raises(CommandError):
+                    command.check(config)
+                assert not connection.in_transaction()
+            command.upgrade(config, "head")
+            assert not connection.in_transaction()
+        assert {"parent", "child"} < _tables(owned.superuser_url)
+
+    @pytest.mark.parametrize("compare", ["scratch", "database"])
+    def test_in_a_transaction_stays_in_it(self, covered: AlembicProject, database_url: str, compare: str) -> None:
+        covered.succeed("upgrade", "head", url=database_url)
+        covered.write_env(f"compare={compare!r}", metadata='models["metadata"]')
+        config = covered.config
+        with connected(database_url) as connection:
+            connection.exec_driver_sql("INSERT INTO parent VALUES (1)")
+            transaction = connection.get_transaction()
+            config.attributes["connection"] = connection
+            command.check(config)
+            assert connection.get_transaction() is transaction
+            assert connection.exec_driver_sql("SELECT count(*) FROM parent").scalar_one() == 1
+
+    def test_in_a_transaction_cannot_commit_in_a_revision(self, covered: AlembicProject, database_url: str) -> None:
+        covered.write_version("two", "one", 'with op.get_context().autocommit_block():\n    op.execute("SELECT 1")')
+        config = covered.config
+        with connected(database_url) as connection:
+            config.attributes["connection"] = connection
+            # SQLite begins when something is written.
+            connection.exec_driver_sql("CREATE TABLE mine (id int)")
+            with pytest.raises(CommandError, match="over outside of a transaction"):
+                command.upgrade(config, "head")
+
+    @pytest.mark.parametrize("wrap", [lambda each: each, Wrapper])
+    async def test_may_be_an_async_engine_again_and_again(
+        self, covered: AlembicProject, database_url: str, wrap: Callable[[Any], Any]
+    ) -> None:
+        name = "sqlite+aiosqlite" if database_url.startswith("sqlite") else "postgresql+asyncpg"
+        engine = create_async_engine(sa.make_url(database_url).set(drivername=name))
+        config = covered.config
+        config.attributes["connection"] = wrap(engine)
+        for _ in range(2):
+            async with engine.connect() as connection:
+                assert await connection.scalar(sa.text("SELECT 1")) == 1
+            command.upgrade(config, "head")
+            command.check(config)
+            await asyncio.to_thread(command.check, config)
+        await engine.dispose()
 
     def test_is_compared_in_a_scratch(self, covered: AlembicProject, database_url: str) -> None:
         engine = sa.create_engine(sa.make_url(database_url).set(drivername=driver(database_url)))

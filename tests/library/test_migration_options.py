@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from fastapi_users_sqlmodel.migrations import is_at_head
-from tests.library.alembic_project import AlembicProject, NewDatabase, connected, driver
+from tests.library.alembic_project import AlembicProject, NewDatabase, Wrapper, connected, driver
 from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
 from tests.library.alembic_project import project as project  # noqa: PLC0414
 
@@ -147,16 +147,6 @@ class TestOptions:
         assert "modify_default" in project.run("check", url=database_url).out
         project.write_env("compare_server_default=False")
         assert project.succeed("check", url=database_url) == NO_CHANGES
-
-
-class Wrapper:
-    """Passes everything on, as tools do that count or guard what a test says to its database."""
-
-    def __init__(self, wrapped: Any) -> None:
-        self._wrapped = wrapped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
 
 
 class EngineOfWrappers(Wrapper):

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.util import CommandError
 
 from tests.library.alembic_project import AlembicProject, NewDatabase, connected
 from tests.library.alembic_project import new_database as new_database  # noqa: PLC0414  # pytest looks for it here
@@ -27,6 +30,7 @@ sa.Table("grp", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Colu
 IN_CRM = PLAIN.replace('sa.Column("name", sa.String(9))', 'sa.Column("name", sa.String(9)), schema="crm"')
 MADE = 'op.create_table("grp", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(9)))'
 MADE_IN_CRM = f'op.execute("CREATE SCHEMA crm")\n{MADE[:-1]}, schema="crm")'
+SCRATCH_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%scratch%' ORDER BY 1"
 SCRATCHES = "SELECT datname FROM pg_database WHERE datname LIKE 'alembic_scratch_%'"
 
 
@@ -130,7 +134,7 @@ class TestDatabaseOfItsOwn:
             None,
             f"""
             {MADE}
-            op.execute("CREATE ROLE {role}")
+            op.execute("/* ours */ CREATE ROLE {role}")
             op.execute("GRANT SELECT ON grp TO {role}")
             op.execute("ALTER DATABASE {owned.name} SET work_mem = '5MB'")
             """,
@@ -142,6 +146,17 @@ class TestDatabaseOfItsOwn:
         # Now the role exists, and creating it again would fail.
         assert project.succeed("check", url=owned.superuser_url) == NO_CHANGES
         execute(owned.superuser_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+    @pytest.mark.parametrize("rights", ["CREATEDB", "NOCREATEDB"])
+    def test_of_a_read_only_session_says_the_ways_out(
+        self, project: AlembicProject, create_owned: CreateOwned, rights: str
+    ) -> None:
+        owned = create_owned(rights, owns=True)
+        project.write_models(PLAIN)
+        execute(owned.superuser_url, f"ALTER ROLE {owned.role} SET default_transaction_read_only = on")
+        out = project.run("check", url=owned.url).out
+        assert "in a read-only transaction)" in out
+        assert "compare=database" in out
 
     @pytest.mark.thorough
     def test_left_by_a_killed_run_is_dropped_by_the_next(self, project: AlembicProject, owned: Owned) -> None:
@@ -209,7 +224,7 @@ class TestSchema:
         project.succeed("upgrade", "head", url=owned.url)
         with locked(owned.url, "grp"):
             assert project.succeed("check", url=owned.url) == NO_CHANGES
-        assert execute(owned.url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%scratch%'") == []
+        assert execute(owned.url, SCRATCH_SCHEMAS) == []
 
     def test_is_not_enough_for_models_in_another_schema(self, project: AlembicProject, owned: Owned) -> None:
         project.write_models(IN_CRM)
@@ -228,6 +243,11 @@ class TestSchema:
             ("SELECT setval('public.grp_id_seq', 1)", "it names the schema 'public', which is the real one"),
             ("COMMIT", "it says 'COMMIT', which would leave the scratch schema"),
             ("SET search_path TO public", "it says 'SET search_path', which would leave the scratch schema"),
+            ("set /* x */ search_path = public", "it says 'set search_path', which would leave the scratch schema"),
+            ("SET/* /* x */ */LOCAL -- y\n search_path = public", "it says 'SET LOCAL search_path', which would leave"),
+            ("SELECT 'a--b'; SET /* ' */ search_path = public", "it says 'SET search_path', which would leave"),
+            ("DO $x$ BEGIN SET /* x */ search_path = public; END $x$", "it says 'SET search_path', which would leave"),
+            ("/* x */ COMMIT", "it says 'COMMIT', which would leave the scratch schema"),
             ("SELECT set_config('search_path', 'pub' || 'lic', true)", "it says 'set_config(', which would leave"),
             (
                 "DO $$ BEGIN EXECUTE 'DELETE FROM pub' || 'lic.grp'; END $$",
@@ -254,6 +274,99 @@ class TestSchema:
         assert "scratch_url" in ran.out
         assert execute(owned.url, "SELECT name FROM grp") == [("real",)]
         assert execute(owned.url, "SELECT version_num FROM alembic_version") == [("one",)]
+
+    @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+    @pytest.mark.parametrize(
+        ("upgrade", "why"),
+        [
+            ("with bind.engine.begin() as own:\n    own.exec_driver_sql(wipe)", "it opens a connection of its own"),
+            ("own = bind.engine.raw_connection()", "it opens a connection of its own"),
+            ("with sa.inspect(bind).engine.begin() as own:\n    own.exec_driver_sql(wipe)", "it opens a connection"),
+            ("raw = bind.connection\nraw.cursor().execute(wipe)\nraw.commit()", "it takes the driver's connection"),
+            ("bind.connection.driver_connection", "it takes the driver's connection"),
+            ("bind.exec_driver_sql('CREATE TABLE stays (id int)')\nbind.commit()", "it commits"),
+            ("bind.get_transaction().commit()", "it commits"),
+            ("bind.rollback()\nbind.exec_driver_sql(wipe)\nbind.commit()", "it rolls back"),
+            ("bind.execution_options(isolation_level='AUTOCOMMIT')", "it changes the isolation level"),
+            ("bind.close()", "it closes the connection"),
+            ("bind.detach()", "it detaches the connection"),
+            ("bind.invalidate()", "it invalidates the connection"),
+            # What no method sees, the server refuses.
+            ("bind.dialect.do_commit(bind._dbapi_connection)", "a_scratch_is_never_committed"),
+        ],
+    )
+    def test_refuses_ways_around_the_connection(
+        self, project: AlembicProject, owned: Owned, driver: str, upgrade: str, why: str
+    ) -> None:
+        url = owned.url.replace("postgresql:", f"postgresql+{driver}:")
+        project.write_models(PLAIN)
+        project.write_version("one", None, MADE)
+        project.succeed("upgrade", "head", url=url)
+        execute(owned.url, "INSERT INTO grp VALUES (1, 'real')")
+        project.write_version("two", "one", f'bind, wipe = op.get_bind(), "DELETE FROM public.grp"\n{upgrade}')
+        ran = project.run("check", url=url)
+        assert ran.status != 0
+        assert "Revision two (" in ran.out
+        assert why in ran.out
+        assert "compare=database" in ran.out
+        assert execute(owned.url, "SELECT name FROM grp") == [("real",)]
+        assert execute(owned.url, SCRATCH_SCHEMAS) == []
+
+    def test_lets_a_revision_use_its_connection(self, project: AlembicProject, owned: Owned) -> None:
+        project.write_models(PLAIN)
+        project.write_version(
+            "one",
+            None,
+            f"""
+            from sqlalchemy.orm import Session
+            bind = op.get_bind()
+            {MADE}
+            grp = sa.Table("grp", sa.MetaData(), autoload_with=bind)
+            with Session(bind=bind) as session:
+                session.execute(grp.insert().values(id=1, name="a"))
+                session.commit()
+            with bind.begin_nested() as savepoint:
+                bind.execute(grp.delete())
+                savepoint.rollback()
+            assert bind.scalar(sa.select(grp.c.name)) == "a"
+            assert (bind.engine.name, bind.get_isolation_level()) == ("postgresql", "READ COMMITTED")
+            assert sa.inspect(bind).get_table_names() == ["alembic_version", "grp"]
+            other = sa.Table("other", sa.MetaData(), sa.Column("id", sa.Integer))
+            other.create(bind.execution_options(logging_token="x"))
+            op.drop_table("other")
+            """,
+        )
+        for driver in ("asyncpg", "psycopg"):
+            url = owned.url.replace("postgresql:", f"postgresql+{driver}:")
+            assert project.succeed("check", url=url) == NO_CHANGES
+
+    def test_that_is_left_is_dropped(self, project: AlembicProject, owned: Owned) -> None:
+        left = "alembic_scratch_0123456789abcdef"
+        project.write_models(PLAIN)
+        project.write_version("one", None, MADE)
+        for rights in ("NOCREATEDB", "CREATEDB"):
+            execute(owned.superuser_url, f"ALTER ROLE {owned.role} {rights}")
+            execute(owned.url, f"CREATE SCHEMA {left}", f"CREATE TABLE {left}.t (id int)")
+            # Of others, and of another kind.
+            execute(owned.superuser_url, "CREATE SCHEMA IF NOT EXISTS alembic_scratch_fedcba9876543210")
+            execute(owned.url, "CREATE SCHEMA IF NOT EXISTS alembic_scratch_mine")
+            assert project.succeed("check", url=owned.url) == NO_CHANGES
+            assert execute(owned.superuser_url, SCRATCH_SCHEMAS) == [
+                ("alembic_scratch_fedcba9876543210",),
+                ("alembic_scratch_mine",),
+            ]
+
+    def test_needs_a_transaction(self, project: AlembicProject, owned: Owned) -> None:
+        project.write_models(PLAIN)
+        project.write_version("one", None, MADE)
+        config = project.config
+        url = owned.url.replace("postgresql:", "postgresql+psycopg:")
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            with pytest.raises(CommandError, match="The connection is in autocommit"):
+                command.check(config)
+        assert execute(owned.url, SCRATCH_SCHEMAS) == []
 
     def test_lets_functions_and_blocks_pass(self, project: AlembicProject, owned: Owned) -> None:
         project.write_models(PLAIN)
@@ -387,6 +500,15 @@ class TestScratchURL:
         )
         assert project.succeed("-x", f"scratch_url={given.url}", "check", url=real.url) == NO_CHANGES
         assert execute(given.url, "SELECT 1 FROM pg_namespace WHERE nspname = 'crm'") == []
+
+    def test_is_never_committed(self, project: AlembicProject, create_owned: CreateOwned) -> None:
+        real, given = create_owned(), create_owned(owns=True)
+        project.write_models(PLAIN)
+        project.write_version("one", None, f"{MADE}\nop.get_bind().commit()")
+        out = project.run("-x", f"scratch_url={given.url}", "check", url=real.url).out
+        assert "Revision one (" in out
+        assert "it commits" in out
+        assert execute(given.superuser_url, "SELECT relname FROM pg_class WHERE relname = 'grp'") == []
 
 
 class TestArguments:

@@ -11,8 +11,17 @@ from sqlalchemy import Connection, MetaData, StaticPool, Table, create_engine, e
 
 from fastapi_users_sqlmodel.migrations import _sqlite
 from fastapi_users_sqlmodel.migrations._compare import compare_computed, refuse_identity
+from fastapi_users_sqlmodel.migrations._confined import ConfinedConnection, forbid_commit
 from fastapi_users_sqlmodel.migrations._guard import inside_a_schema, inside_a_scratch
-from fastapi_users_sqlmodel.migrations._postgres import Rights, own_database, own_schema, rights_of, rolled_back
+from fastapi_users_sqlmodel.migrations._postgres import (
+    Rights,
+    drop_left_schemas,
+    explained,
+    own_database,
+    own_schema,
+    rights_of,
+    rolled_back,
+)
 from fastapi_users_sqlmodel.migrations._replay import WAYS_OUT, replay
 from fastapi_users_sqlmodel.migrations._scratch import Scratch
 
@@ -93,12 +102,18 @@ def in_given(connection: Connection, wanted: Wanted) -> Place:
             _sqlite.begin(connection, writing=True)
             yield connection, wanted.replay(connection, is_transaction=True)
         return
-    with rolled_back(connection), inside_a_scratch(connection, is_transaction=True):
+    hint = "A role that may create databases needs no scratch_url, and a revision may commit there. "
+    with rolled_back(connection):
         if rights_of(connection).schemas:
             quote = connection.dialect.identifier_preparer.quote
             for schema in sorted(wanted.schemas):
                 connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-        yield connection, wanted.replay(connection, is_transaction=True)
+        with explained("The scratch database cannot be used"):
+            forbid_commit(connection)
+        confined = ConfinedConnection(connection)
+        with inside_a_scratch(confined, is_transaction=True):
+            memory = wanted.replay(confined, is_transaction=True, hint=hint)
+        yield connection, memory
 
 
 @contextmanager
@@ -108,7 +123,9 @@ def on_postgres(connection: Connection, wanted: Wanted) -> Place:
     Raises:
         CommandError: The role may make neither, or a schema would not do.
     """
-    rights = rights_of(connection)
+    with rolled_back(connection):
+        rights = rights_of(connection)
+    drop_left_schemas(connection)
     if rights.databases:
         with (
             own_database(connection, wanted.schemas) as (scratch, lacking),
@@ -123,9 +140,10 @@ def on_postgres(connection: Connection, wanted: Wanted) -> Place:
         f"The scratch is only a schema, because the role {rights.role} may not create databases: extensions and other "
         f"schemas are not in it. ALTER ROLE {rights.role} CREATEDB; gives it a database. "
     )
-    with own_schema(connection) as name, inside_a_scratch(connection, is_transaction=True):
-        with inside_a_schema(connection, name):
-            memory = wanted.replay(connection, is_transaction=True, hint=hint)
+    with own_schema(connection) as name:
+        confined = ConfinedConnection(connection)
+        with inside_a_scratch(confined, is_transaction=True), inside_a_schema(confined, name):
+            memory = wanted.replay(confined, is_transaction=True, hint=hint)
         yield connection, memory
 
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, NullPool, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from fastapi_users_sqlmodel import _libpq
 
@@ -73,13 +73,13 @@ def on_connectable(connectable: Any, work: Work) -> None:
 
     Both may be wrapped, as test tools do, as long as the wrapper has the methods of what it wraps.
     """
-    is_async = isinstance(connectable, AsyncConnection) or inspect.iscoroutinefunction(
-        getattr(connectable, "exec_driver_sql", None)
-    )
-    if isinstance(connectable, AsyncEngine):
-        _complete(_on_async_engine(connectable, work, connectable.url))
-    elif callable(getattr(connectable, "exec_driver_sql", None)) and not is_async:
-        work(_unwrapped(connectable))
+    is_connection = callable(getattr(connectable, "exec_driver_sql", None))
+    is_async = inspect.iscoroutinefunction(getattr(connectable, "exec_driver_sql", None))
+    of_async_engine = getattr(connectable, "sync_engine", None)
+    if is_connection and not is_async:
+        _on_connection(_unwrapped(connectable), work)
+    elif isinstance(of_async_engine, Engine) and not is_connection:
+        _complete(_on_async_engine(_with_own_pool(of_async_engine), work, of_async_engine.url))
     elif callable(getattr(connectable, "connect", None)) and not is_async:
         _on_engine(connectable, work, connectable.url)
     else:
@@ -87,6 +87,33 @@ def on_connectable(connectable: Any, work: Work) -> None:
             f'config.attributes["connection"] is a {type(connectable).__name__}. It must be a synchronous Connection '
             "or an engine, or have their methods; from an AsyncConnection, use run_sync()."
         )
+
+
+def _on_connection(connection: Connection, work: Work) -> None:
+    was_in_transaction = connection.in_transaction()
+    try:
+        work(connection)
+    finally:
+        # A transaction that only reading began would be the caller's, and the next command would not commit it.
+        if not was_in_transaction and connection.in_transaction():
+            connection.rollback()
+
+
+def _with_own_pool(engine: Engine) -> AsyncEngine:
+    """Return an engine that shares no connections with the given one, because they belong to its event loop."""
+    pool = engine.pool
+    # A static pool is one connection on purpose, such as that of a database in memory.
+    if isinstance(pool, AsyncAdaptedQueuePool):
+        pool = pool.recreate()
+    return AsyncEngine(
+        Engine(
+            pool,
+            engine.dialect,
+            engine.url,
+            execution_options=engine.get_execution_options(),
+            hide_parameters=engine.hide_parameters,
+        )
+    )
 
 
 def _unwrapped(connection: Any) -> Connection:
@@ -119,6 +146,9 @@ async def _on_async_engine(engine: AsyncEngine, work: Work, url: URL) -> None:
         await connection.run_sync(work)
     finally:
         await connection.close()
+        if isinstance(engine.sync_engine.pool, AsyncAdaptedQueuePool):
+            # Its connections die with this event loop.
+            await engine.dispose()
 
 
 def prepare(connection: Connection) -> None:

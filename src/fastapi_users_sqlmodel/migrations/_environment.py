@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from logging.config import fileConfig
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -107,6 +107,16 @@ def _set_up_logging(config: Config) -> None:
     # In a program, logging is the program's business.
     if _is_command_line(config) and config.config_file_name and config.file_config.has_section("loggers"):
         fileConfig(config.config_file_name, disable_existing_loggers=False)
+
+
+def _refuse_autocommit_block(migrations: MigrationContext) -> None:
+    def refuse() -> NoReturn:
+        raise CommandError(
+            "A revision uses autocommit_block(), which would have to commit a transaction that is not ours: hand the "
+            'connection in config.attributes["connection"] over outside of a transaction.'
+        )
+
+    migrations.autocommit_block = refuse  # type: ignore[method-assign]  # Alembic would end in a bare AssertionError
 
 
 class _Command:
@@ -214,6 +224,8 @@ class _Command:
             transactional_ddl=True if is_sqlite else None,
             on_version_apply=(self._note, *(theirs if isinstance(theirs, Iterable) else (theirs,))),
         )
+        if connection.in_transaction():
+            _refuse_autocommit_block(context.get_context())
         with context.begin_transaction():
             if is_sqlite:
                 writing = not context.get_context().opts.get("dont_mutate")

@@ -8,7 +8,12 @@ from typing import Any
 from alembic.util import CommandError
 from sqlalchemy import Connection, bindparam, event, text
 
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_QUOTED_OR_COMMENT = re.compile(
+    r"""(?P<quoted>\b[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*")"""
+    r"|(?P<delimiter>(?<![\w$])\$(?:[^\W\d]\w*)?\$)(?P<body>.*?)(?P=delimiter)|(?P<line>--[^\n]*)|/\*",
+    re.DOTALL,
+)
+_BLOCK_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _CONCURRENTLY = re.compile(r"\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX)\b", re.IGNORECASE)
 _CREATE = re.compile(r"(\s*CREATE\s+(?:SCHEMA|EXTENSION))\s+(?!IF\s+NOT\s+EXISTS\b|AUTHORIZATION\b)", re.IGNORECASE)
@@ -53,13 +58,16 @@ def inside_a_scratch(connection: Connection, *, is_transaction: bool) -> Iterato
     def rewrite(
         _connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object
     ) -> tuple[str, Any]:
-        if _OF_THE_SERVER.match(statement) and ";" not in statement.rstrip("; \n\t"):
+        plain = without_comments(statement)
+        if _OF_THE_SERVER.match(plain) and ";" not in plain.rstrip("; \n\t"):
             return "SELECT 1", ()
         # The scratch is empty and private: an index needs no concurrency there, and a transaction does not allow it.
-        if is_transaction and _CONCURRENTLY.match(statement):
-            statement = re.sub(r"\s+CONCURRENTLY\b", "", statement, count=1, flags=re.IGNORECASE)
+        if is_transaction and _CONCURRENTLY.match(plain):
+            return re.sub(r"\s+CONCURRENTLY\b", "", plain, count=1, flags=re.IGNORECASE), parameters
         # Schemas and extensions of the real database are there from the start.
-        return _CREATE.sub(r"\1 IF NOT EXISTS ", statement, count=1), parameters
+        if _CREATE.match(plain):
+            return _CREATE.sub(r"\1 IF NOT EXISTS ", plain, count=1), parameters
+        return statement, parameters
 
     event.listen(connection, "before_cursor_execute", rewrite, retval=True)
     try:
@@ -87,9 +95,13 @@ def inside_a_schema(connection: Connection, scratch: str) -> Iterator[None]:
     def before(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         if is_asking:
             return
-        # Two dashes in a literal look like a comment: so names are looked for with and without comments.
-        plain = _COMMENT.sub(" ", statement)
-        if found := _ENDS_TRANSACTION.search(_LITERAL.sub("''", plain)) or _LEADS_AWAY.search(statement):
+        # What is a comment in a function's body may be text in a literal: so both are searched.
+        plain = without_comments(statement)
+        if found := (
+            _ENDS_TRANSACTION.search(_LITERAL.sub("''", plain))
+            or _LEADS_AWAY.search(plain)
+            or _LEADS_AWAY.search(statement)
+        ):
             raise UnsafeStatementError(f"it says {_short(found[0])}, which would leave the scratch schema")
         if found := named.search(statement) or named.search(plain):
             raise UnsafeStatementError(f"it names the schema {found[1]!r}, which is the real one")
@@ -114,6 +126,34 @@ def inside_a_schema(connection: Connection, scratch: str) -> Iterator[None]:
     finally:
         event.remove(connection, "before_cursor_execute", before)
         event.remove(connection, "after_cursor_execute", after)
+
+
+def without_comments(sql: str) -> str:
+    """Replace each comment by a space, in the bodies of functions too; quotes keep what looks like one."""
+    kept: list[str] = []
+    position = 0
+    while found := _QUOTED_OR_COMMENT.search(sql, position):
+        kept.append(sql[position : found.start()])
+        position = found.end()
+        if found["quoted"] is not None:
+            kept.append(found["quoted"])
+        elif found["delimiter"] is not None:
+            kept += [found["delimiter"], without_comments(found["body"]), found["delimiter"]]
+        else:
+            kept.append(" ")
+            if found["line"] is None:
+                position = _end_of_block_comment(sql, position)
+    return "".join(kept) + sql[position:]
+
+
+def _end_of_block_comment(sql: str, position: int) -> int:
+    # PostgreSQL nests them.
+    depth = 1
+    for edge in _BLOCK_COMMENT_EDGE.finditer(sql, position):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)
 
 
 def _naming(schemas: Iterable[str]) -> re.Pattern[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from fastapi_users_sqlmodel.migrations._confined import forbid_commit
 from fastapi_users_sqlmodel.migrations._database import prepare
 from fastapi_users_sqlmodel.migrations._replay import WAYS_OUT
 
@@ -31,6 +32,10 @@ _LEFT = text("""
             SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.classid = :locks
                 AND l.objid = CAST(substring(d.datname FROM '[0-9]+$') AS bigint)
         )
+""")
+_LEFT_SCHEMAS = text("""
+    SELECT nspname FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+    WHERE r.rolname = current_user AND nspname ~ '^alembic_scratch_[0-9a-f]{16}$'
 """)
 _ENCODINGS = text("""
     SELECT pg_encoding_to_char(own.encoding), own.encoding = template.encoding
@@ -86,20 +91,23 @@ def own_database(connection: Connection, schemas: set[str]) -> Iterator[tuple[Co
     dropped too: those of this role, with our kind of name, to which nobody is connected and for which nobody holds the
     advisory lock that a run holds while it lives.
     """
-    real = Real(
-        str(connection.exec_driver_sql("SHOW search_path").scalar_one()),
-        sorted({*connection.scalars(_SCHEMAS), *schemas} - {"public"}),
-        [(row[0], row[1]) for row in connection.execute(_EXTENSIONS)],
-    )
+    with rolled_back(connection):
+        real = Real(
+            str(connection.exec_driver_sql("SHOW search_path").scalar_one()),
+            sorted({*connection.scalars(_SCHEMAS), *schemas} - {"public"}),
+            [(row[0], row[1]) for row in connection.execute(_EXTENSIONS)],
+        )
     number = secrets.randbelow(2**31)
     name = f"{_PREFIX}{number}"
     with _connected(connection, None) as server:
         server.execute(text("SELECT pg_advisory_lock(:locks, :number)"), {"locks": _LOCKS, "number": number})
         for left in server.scalars(_LEFT, {"locks": _LOCKS}).all():
-            _drop(server, left)
+            # Without FORCE: somebody may have connected meanwhile, or another run may be dropping it.
+            _drop_if_possible(server, f'DROP DATABASE IF EXISTS "{left}"')
         encoding, is_same = server.execute(_ENCODINGS).one()
         written = "" if is_same else f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
-        server.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0{written}')
+        with explained("The scratch database cannot be created"):
+            server.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0{written}')
         try:
             with _connected(connection, name) as scratch:
                 lacking = _furnish(scratch, real)
@@ -110,10 +118,9 @@ def own_database(connection: Connection, schemas: set[str]) -> Iterator[tuple[Co
             server.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def _drop(server: Connection, name: str) -> None:
+def _drop_if_possible(server: Connection, statement: str) -> None:
     try:
-        # Without FORCE: somebody may have connected meanwhile, or another run may be dropping it.
-        server.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}"')
+        server.exec_driver_sql(statement)
     except DBAPIError:
         return
 
@@ -172,13 +179,47 @@ def own_schema(connection: Connection) -> Iterator[str]:
     dialect = connection.dialect
     default_schema = dialect.default_schema_name
     with rolled_back(connection):
+        _refuse_autocommit(connection, name)
         try:
-            connection.exec_driver_sql(f'CREATE SCHEMA "{name}"')
-            connection.exec_driver_sql(f'SET LOCAL search_path TO "{name}"')
+            with explained("The scratch schema cannot be created"):
+                connection.exec_driver_sql(f'CREATE SCHEMA "{name}"')
+                connection.exec_driver_sql(f'SET LOCAL search_path TO "{name}"')
+                forbid_commit(connection)
             dialect.default_schema_name = name
             yield name
         finally:
             dialect.default_schema_name = default_schema
+
+
+def _refuse_autocommit(connection: Connection, name: str) -> None:
+    # A driver may be in autocommit without SQLAlchemy's knowledge: a setting of the transaction is gone then.
+    connection.execute(text("SELECT set_config('alembic.scratch', :name, true)"), {"name": name})
+    if connection.scalar(text("SELECT current_setting('alembic.scratch', true)")) != name:
+        raise CommandError(
+            "The connection is in autocommit, and a scratch schema needs a transaction that is rolled back. Hand over "
+            f"one that is not in autocommit, or {WAYS_OUT}"
+        )
+
+
+def drop_left_schemas(connection: Connection) -> None:
+    """Drop the scratch schemas of this role that are committed; one that is in use is not, so nobody sees it."""
+    with rolled_back(connection):
+        left = connection.scalars(_LEFT_SCHEMAS).all()
+    if not left:
+        return
+    with _connected(connection, None) as server:
+        for name in left:
+            _drop_if_possible(server, f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn what PostgreSQL refuses into a sentence with the ways out."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).splitlines()[0]
+        raise CommandError(f"{what} ({reason}). To go without it, {WAYS_OUT}") from error
 
 
 @contextmanager

@@ -79,11 +79,12 @@ def replay(
             migrations.run_migrations()
     except UnsafeStatementError as error:
         raise CommandError(
-            f"{_named(running[0])} cannot be replayed in a scratch schema: {error}. {hint}Or {WAYS_OUT}"
+            f"{_named(running[0])} cannot be replayed in a transaction that is rolled back: {error}. "
+            f"{hint}Or {WAYS_OUT}"
         ) from error
     except CommandError:
         raise
-    except _ERRORS as error:
+    except (*_ERRORS, connection.dialect.loaded_dbapi.Error) as error:
         if not running:
             raise
         raise CommandError(_failure(running[0], error, hint)) from error
