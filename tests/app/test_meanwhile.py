@@ -7,7 +7,6 @@ from typing import Any
 import httpx2
 import pytest
 from pwdlib.hashers.bcrypt import BcryptHasher
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,7 +18,7 @@ from app.db import pause
 from app.models import User
 from app.users import UserManager, password_helper
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase
-from fastapi_users_sqlmodel.exceptions import NotSuperuser
+from fastapi_users_sqlmodel.exceptions import NotSuperuser, ValueRefused
 from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser, Letters
 from tests.app.shapes import UNAUTHORIZED, said, user_read
 
@@ -218,9 +217,9 @@ class TestRights:
 
 
 class TestConstraints:
-    async def test_one_that_nobody_has_a_word_for(self, session: AsyncSession, owner: User) -> None:
-        """It is our mistake, and no answer pretends otherwise."""
-        with pytest.raises(IntegrityError):
+    async def test_a_check_of_the_table(self, session: AsyncSession, owner: User) -> None:
+        """The schemas refuse such a value first; a project's own code gets the name of the field."""
+        with pytest.raises(ValueRefused, match="username: is refused by a constraint of the database"):
             await manager_on(session).apply(owner, {"username": "UPPER"})
         await session.rollback()
         assert (await session.exec(select(User.username))).one() == "owner"
