@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, StaticPool, Table, create_engine, event, text
 
 from fastapi_users_sqlmodel.migrations import _sqlite
-from fastapi_users_sqlmodel.migrations._compare import compare_computed, refuse_identity
+from fastapi_users_sqlmodel.migrations._compare import compare_computed, read_nullable, refuse_identity
 from fastapi_users_sqlmodel.migrations._confined import ConfinedConnection, forbid_commit
 from fastapi_users_sqlmodel.migrations._guard import inside_a_schema, inside_a_scratch
 from fastapi_users_sqlmodel.migrations._postgres import (
@@ -190,6 +190,7 @@ def recalling(connection: Connection, scratch: Scratch, tables: Sequence[Table])
     def recall(inspector: Any, table: Table, column_info: Any) -> None:
         if inspector.dialect is not connection.dialect:
             return
+        read_nullable(connection, table, column_info)
         scratch.recall(connection, table, column_info)
         wanted = columns.get((table.schema, table.name, column_info["name"]))
         if wanted is not None:

@@ -11,10 +11,18 @@ from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import ops
 from alembic.util import CommandError, warn
 from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.schema import CreateIndex
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.elements import ClauseElement, conv
 
-from fastapi_users_sqlmodel.migrations._expressions import comparable, literal_value, normal_value, portable_sql
+from fastapi_users_sqlmodel.migrations._expressions import (
+    PORTABLE,
+    comparable,
+    escaped,
+    is_null,
+    literal_value,
+    normal_value,
+    portable_sql,
+    text_argument,
+)
 from fastapi_users_sqlmodel.migrations._postgres_words import (
     check_in_postgres,
     computed_in_postgres,
@@ -37,6 +45,13 @@ class _ComparesDefaults(DefaultImpl):
     Alembic asks this method after it has dealt with `Computed` and `Identity`. A callable `compare_server_default`
     would be asked before, and Alembic 1.18 to 1.20 fail on both then.
     """
+
+    @override
+    def render_ddl_sql_expr(self, expr: ClauseElement, *args: Any, **kw: Any) -> str:
+        sql = super().render_ddl_sql_expr(expr, *args, **kw)
+        # A driver with such parameters undoubles the percent signs of a statement, and a file is no statement.
+        is_doubled = OURS in self.context_opts and self.dialect.paramstyle in {"format", "pyformat"}
+        return sql.replace("%%", "%") if is_doubled else sql
 
     @override
     def compare_server_default(
@@ -85,7 +100,8 @@ class ComparingPostgresqlImpl(_ComparesDefaults, PostgresqlImpl):
         found = super().compare_indexes(metadata_index, reflected_index)
         if OURS not in self.context_opts or self.connection is None:
             return found
-        if not is_special(metadata_index) and not is_special(reflected_index):
+        is_left_to_us = is_special(metadata_index) or is_special(reflected_index)
+        if not is_left_to_us and not found.is_equal:
             return found
         is_same = is_same_index(self.connection, metadata_index, reflected_index)
         if is_same is None or metadata_index.unique != reflected_index.unique:
@@ -118,6 +134,14 @@ def refuse_identity(connection: sa.Connection, table: sa.Table, wanted: sa.Colum
         )
 
 
+def read_nullable(connection: sa.Connection, table: sa.Table, column_info: Any) -> None:
+    """Let a column be nullable by its own definition; SQLAlchemy reflects the NOT NULL of its domain as its own."""
+    if connection.dialect.name == "postgresql" and isinstance(column_info["type"], DOMAIN):
+        query = sa.text("SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attname = :name")
+        name = PORTABLE.identifier_preparer.format_table(table)
+        column_info["nullable"] = not connection.scalar(query, {"table": name, "name": column_info["name"]})
+
+
 def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Column[Any], column_info: Any) -> None:
     """Warn when the expression of a computed column has changed, which no migration can alter.
 
@@ -126,10 +150,7 @@ def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Colu
     """
     if wanted.computed is None or "computed" not in column_info:
         return
-    compiled = wanted.computed.sqltext.compile(
-        dialect=connection.dialect, compile_kwargs={"literal_binds": True, "include_table": False}
-    )
-    sql, found = str(compiled), str(column_info["computed"]["sqltext"])
+    sql, found = portable_sql(wanted.computed.sqltext), str(column_info["computed"]["sqltext"])
     is_same = comparable(sql) == comparable(found)
     if not is_same and connection.dialect.name == "postgresql":
         is_same = computed_in_postgres(connection, table, wanted) == found
@@ -138,7 +159,7 @@ def compare_computed(connection: sa.Connection, table: sa.Table, wanted: sa.Colu
             f"The computed column {table.fullname}.{wanted.name} is ({found}) in the database and ({sql}) in the "
             "model. Nothing was written for it: drop the column and add it again in a revision."
         )
-    column_info["computed"]["sqltext"] = sql
+    column_info["computed"]["sqltext"] = text_argument(wanted.computed.sqltext)
 
 
 def _is_other_default(
@@ -155,8 +176,9 @@ def _is_other_default(
     if default is None and isinstance(found_column.type, DOMAIN):
         # SQLAlchemy reflects the domain's default as the column's.
         return False
-    if inspected is None or rendered is None or not isinstance(default, sa.DefaultClause):
-        return inspected is not rendered
+    nothing = [inspected is None or is_null(inspected), rendered is None or is_null(rendered)]
+    if inspected is None or rendered is None or any(nothing) or not isinstance(default, sa.DefaultClause):
+        return nothing[0] is not nothing[1]
     type_ = column.type
     wanted = normal_value(default.arg, type_) if isinstance(default.arg, str) else literal_value(rendered, type_)
     found = literal_value(inspected, type_)
@@ -164,11 +186,9 @@ def _is_other_default(
         is_same = wanted == found
     else:
         is_same = comparable(rendered) == comparable(inspected)
-    if is_same:
-        return False
-    if connection is None or connection.dialect.name != "postgresql":
-        return True
-    return comparable(default_in_postgres(connection, found_column.table, column) or "") != comparable(inspected)
+    if is_same or connection is None or connection.dialect.name != "postgresql":
+        return not is_same
+    return default_in_postgres(connection, found_column.table, column) != inspected
 
 
 @comparators.dispatch_for("table")
@@ -198,10 +218,10 @@ def compare_checks(  # noqa: PLR0913, PLR0917  # Alembic's signature
         and _is_other_check(context, found_table, wanted[name], found[name])
     }
     for name in sorted((found.keys() - wanted.keys()) | changed):
-        removed = sa.CheckConstraint(sa.text(found[name]), name=conv(name), table=found_table)
+        removed = sa.CheckConstraint(sa.text(escaped(found[name])), name=conv(name), table=found_table)
         table_ops.ops.append(ops.DropConstraintOp.from_constraint(removed))
     for name in sorted((wanted.keys() - found.keys()) | changed):
-        condition = sa.text(portable_sql(wanted[name].sqltext))
+        condition = sa.text(text_argument(wanted[name].sqltext))
         table_ops.ops.append(ops.CreateCheckConstraintOp(conv(name), table_name, condition, schema=schema))
 
 
@@ -211,8 +231,9 @@ def check_name(constraint: sa.CheckConstraint, dialect: sa.Dialect) -> str | Non
         return None
     if is_type_bound(constraint) and not _is_of_plain_enum(constraint):
         return None
-    formatted = dialect.identifier_preparer.format_constraint(constraint)
-    return formatted.strip('"') if formatted else None
+    # Alembic asks in the same way for the name without quotes, and without the driver's doubled percent sign.
+    formatted: str | None = dialect.identifier_preparer.format_constraint(constraint, _alembic_quote=False)
+    return formatted or None
 
 
 def is_type_bound(constraint: sa.CheckConstraint) -> bool:
@@ -231,54 +252,3 @@ def _is_other_check(context: AutogenContext, found_table: sa.Table, wanted: sa.C
     if context.dialect.name != "postgresql" or connection is None:
         return True
     return check_in_postgres(connection, found_table, portable_sql(wanted.sqltext)) != found
-
-
-@comparators.dispatch_for("table")
-def compare_expression_indexes(
-    context: AutogenContext,
-    table_ops: ops.ModifyTableOps,
-    _schema: str | None,
-    table_name: str,
-    found_table: sa.Table | None,
-    table: sa.Table | None,
-) -> None:
-    """Find added, changed and removed indexes on expressions or on some rows only, which Alembic does not compare."""
-    connection = context.connection
-    if OURS not in context.opts or context.dialect.name != "sqlite" or connection is None:
-        return
-    every = {} if table is None else {str(index.name): index for index in table.indexes}
-    wanted = {name: index for name, index in every.items() if is_special(index)}
-    found: dict[str, sa.Index] = {}
-    words: dict[str, str] = {}
-    if found_table is not None:
-        query = (
-            "SELECT name, sql, sql LIKE '% WHERE %' OR "
-            "EXISTS (SELECT 1 FROM pragma_index_info(sqlite_master.name) AS p WHERE p.name IS NULL) "
-            "FROM sqlite_master WHERE type = 'index' AND sql > '' AND tbl_name = ?"
-        )
-        rows = connection.exec_driver_sql(query, (table_name,)).all()
-        words = {name: sql for name, sql, is_no_list in rows if is_no_list or name in wanted}
-        wanted |= {name: index for name, index in every.items() if name in words}
-        found = {name: _read_index(name, sql, found_table) for name, sql in words.items()}
-    changed = {
-        name
-        for name in found.keys() & wanted.keys()
-        if comparable(words[name]) != comparable(str(CreateIndex(wanted[name]).compile(dialect=context.dialect)))
-    }
-    for name in sorted((found.keys() - wanted.keys()) | changed):
-        table_ops.ops.append(ops.DropIndexOp.from_index(found[name]))
-    for name in sorted((wanted.keys() - found.keys()) | changed):
-        table_ops.ops.append(ops.CreateIndexOp.from_index(wanted[name]))
-
-
-def _read_index(name: str, sql: str, table: sa.Table) -> sa.Index:
-    head, _, rest = sql.partition("(")
-    inside, _, condition = rest.rpartition(")") if " WHERE " not in rest.upper() else _split_condition(rest)
-    where = sa.text(condition.strip())
-    only: dict[str, Any] = {"sqlite_where": where, "postgresql_where": where} if where.text else {}
-    return sa.Index(name, sa.text(inside), unique="UNIQUE" in head.upper().split(), _table=table, **only)
-
-
-def _split_condition(rest: str) -> tuple[str, str, str]:
-    position = rest.upper().rindex(" WHERE ")
-    return rest[:position].rstrip().removesuffix(")"), ")", rest[position + len(" WHERE ") :]

@@ -13,11 +13,13 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ClauseElement, conv
 
 from fastapi_users_sqlmodel.migrations._compare import check_name, is_type_bound
-from fastapi_users_sqlmodel.migrations._expressions import portable_sql, render_server_default
+from fastapi_users_sqlmodel.migrations._expressions import escaped, render_server_default, text_argument
 from fastapi_users_sqlmodel.migrations._named_types import NamedTypeChanges
 from fastapi_users_sqlmodel.migrations._scratch import Scratch
 from fastapi_users_sqlmodel.migrations._source import CommentOp, PassOp, with_source
 from fastapi_users_sqlmodel.migrations._sqlite import is_special
+from fastapi_users_sqlmodel.migrations._sqlite_indexes import grouped
+from fastapi_users_sqlmodel.migrations._type_changes import with_using
 from fastapi_users_sqlmodel.migrations._types import render_type
 from fastapi_users_sqlmodel.migrations._verify import check, explain_types
 
@@ -29,7 +31,7 @@ class AddCheckOp(ops.CreateCheckConstraintOp):
 @renderers.dispatch_for(AddCheckOp)
 def _render_add_check(_: AutogenContext, op: AddCheckOp) -> str:
     # Our migrations change tables in batches only, and a batch knows its table.
-    return f"batch_op.create_check_constraint(batch_op.f({str(op.constraint_name)!r}), {portable_sql(op.condition)!r})"
+    return f"batch_op.create_check_constraint(batch_op.f({str(op.constraint_name)!r}), {text_argument(op.condition)!r})"
 
 
 class AlterIdentityOp(ops.AlterColumnOp):
@@ -73,7 +75,7 @@ def _render_check(check: sa.CheckConstraint) -> Any:
     if check.dialect_kwargs:
         return False
     named = "" if check.name is None else f", name={_render_name(check.name)}"
-    return f"sa.CheckConstraint({portable_sql(check.sqltext)!r}{named})"
+    return f"sa.CheckConstraint({text_argument(check.sqltext)!r}{named})"
 
 
 def _render_name(name: object) -> str:
@@ -158,23 +160,20 @@ def _make_portable(op: ops.MigrateOperation) -> None:
             AddCheckOp(each.constraint_name, each.table_name, each.condition, schema=each.schema)
             if isinstance(each, ops.CreateCheckConstraintOp)
             else _with_identity(each)
-            for each in op.ops
+            for found in op.ops
+            for each in with_using(found)
         ]
     if not isinstance(op, ops.CreateIndexOp):
         return
     op.columns = [
-        element if isinstance(element, str | sa.Column) else sa.text(portable_sql(_grouped(element)))
+        element if isinstance(element, str | sa.Column) else sa.text(text_argument(grouped(element)))
         for element in op.columns
     ]
     op.kw = {
-        name: sa.text(portable_sql(value)) if isinstance(value, ClauseElement) else value
+        # Alembic compiles it once before it writes it.
+        name: sa.text(escaped(text_argument(value))) if isinstance(value, ClauseElement) else value
         for name, value in op.kw.items()
     }
-
-
-def _grouped(element: ClauseElement) -> ClauseElement:
-    # In an index an expression that is no function stands in parentheses; text has them where its author put them.
-    return element if isinstance(element, sa.TextClause) else element.self_group()
 
 
 def _make_checks_explicit(op: ops.MigrateOperation) -> None:
@@ -185,7 +184,7 @@ def _make_checks_explicit(op: ops.MigrateOperation) -> None:
     for item in op.columns:
         if isinstance(item, sa.CheckConstraint) and is_type_bound(item):
             name = check_name(item, sqlite.dialect())
-            items += [] if name is None else [sa.CheckConstraint(portable_sql(item.sqltext), name=conv(name))]
+            items += [] if name is None else [sa.CheckConstraint(text_argument(item.sqltext), name=conv(name))]
         else:
             items.append(item)
     op.columns = items
@@ -203,7 +202,7 @@ def _recall(op: ops.MigrateOperation, scratch: Scratch) -> None:
         _recalled(op.column, op, scratch)
     elif isinstance(op, ops.CreateCheckConstraintOp):
         known = scratch.check_of(op.table_name, str(op.constraint_name), schema=op.schema)
-        op.condition = op.condition if known is None else sa.text(known)
+        op.condition = op.condition if known is None else sa.text(escaped(known))
     elif isinstance(op, ops.AlterColumnOp) and isinstance(op.modify_server_default, sa.DefaultClause):
         known_default = scratch.default_of(op.table_name, op.column_name, schema=op.schema)
         op.modify_server_default = known_default or op.modify_server_default
@@ -215,5 +214,5 @@ def _recalled(item: Any, op: ops.CreateTableOp | ops.AddColumnOp, scratch: Scrat
     elif isinstance(item, sa.CheckConstraint) and (
         known := scratch.check_of(op.table_name, str(item.name), schema=op.schema)
     ):
-        return sa.CheckConstraint(known, name=conv(str(item.name)))
+        return sa.CheckConstraint(escaped(known), name=conv(str(item.name)))
     return item

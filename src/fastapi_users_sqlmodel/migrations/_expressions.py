@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 # PostgreSQL's spelling of literals (`true` for instance) is the one that both databases read; with named parameters,
 # because some drivers' style doubles the percent sign.
-_PORTABLE: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # left untyped there
+PORTABLE: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # left untyped there
 
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")
 _CAST = re.compile(
@@ -24,33 +24,56 @@ _TEXT = re.compile(r"'(?:[^']|'')*'|(\$\w*\$).*?\1", re.DOTALL)
 _QUOTED_NAME = re.compile(r'"((?:[^"]|"")+)"')
 _LOWER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
+_LITERAL = re.compile(rf"{_QUOTED.pattern}|{_NUMBER.pattern}|NULL\b", re.IGNORECASE)
+# Where sa.text() would see a parameter, or take a backslash for an escape.
+_COLON = re.compile(r"\\(?=:\w*(?![:\w]))|(?<![:\w\\])(?=:\w+(?![:\w]))")
 
 
 def portable_sql(expression: Any) -> str:
-    """Compile an expression in words that SQLite and PostgreSQL share; text stays as its author wrote it."""
-    if isinstance(expression, TextClause):
+    """Compile an expression in words that SQLite and PostgreSQL share, as the database is to get them."""
+    if not isinstance(expression, ClauseElement):
+        return str(expression)
+    if isinstance(expression, TextClause) and any(
+        getattr(part, "required", False) for part in expression.get_children()
+    ):
+        # Reflection makes text of what the database has said, without escapes: its colons look like parameters.
         return expression.text
-    if isinstance(expression, ClauseElement):
-        return str(
-            expression.compile(dialect=_PORTABLE, compile_kwargs={"literal_binds": True, "include_table": False})
-        )
-    return str(expression)
+    return str(expression.compile(dialect=PORTABLE, compile_kwargs={"literal_binds": True, "include_table": False}))
+
+
+def text_argument(expression: Any) -> str:
+    """Return what `sa.text()` needs to be the expression: its SQL, with a backslash before each colon that needs one.
+
+    A string is returned as it is: CHECKs and computed columns take a string for the argument of `sa.text()` too.
+    """
+    return escaped(portable_sql(expression)) if isinstance(expression, ClauseElement) else str(expression)
+
+
+def escaped(sql: str) -> str:
+    """Escape the colons of SQL that `sa.text()` would take for parameters."""
+    return _COLON.sub(lambda found: "\\" + found[0], sql)
 
 
 def render_server_default(default: object, _context: AutogenContext) -> str | None:
     """Render as source code, or return None where Alembic's own rendering is the best there is."""
     if not isinstance(default, sa.DefaultClause):
-        return None
+        return _render_computed(default) if isinstance(default, sa.Computed) else None
     argument: Any = default.arg
     if isinstance(argument, str):
         return repr(argument)
     if isinstance(argument, TextClause):
-        return _render_text(argument.text, getattr(default, "column", None))
+        sql = argument.text if default.reflected else portable_sql(argument)
+        return _render_text(sql, getattr(default, "column", None))
     if isinstance(argument, sa.True_ | sa.False_):
         return _render_boolean(isinstance(argument, sa.True_))
     if isinstance(argument, FunctionElement) and not list(argument.clauses):
         return f"sa.func.{argument.name}()"
-    return f"sa.text({portable_sql(argument)!r})"
+    return f"sa.text({text_argument(argument)!r})"
+
+
+def _render_computed(computed: sa.Computed) -> str:
+    persisted = "" if computed.persisted is None else f", persisted={computed.persisted}"
+    return f"sa.Computed({text_argument(computed.sqltext)!r}{persisted})"
 
 
 def _render_boolean(value: bool) -> str:  # noqa: FBT001  # it is the value itself
@@ -68,7 +91,7 @@ def _render_text(text: str, column: sa.Column[Any] | None) -> str:
         return _render_boolean(word == "true")
     if word in {"0", "1"} and column is not None and isinstance(column.type, sa.Boolean):
         return _render_boolean(word == "1")
-    return f"sa.text({(plain if _NUMBER.fullmatch(plain) else text)!r})"
+    return f"sa.text({escaped(plain if _NUMBER.fullmatch(plain) else text)!r})"
 
 
 def _without_casts(text: str) -> str:
@@ -78,7 +101,7 @@ def _without_casts(text: str) -> str:
         before = text = text.strip()
         if text.startswith("(") and _closes_at_the_end(text):
             text = text[1:-1]
-        elif (literal := _QUOTED.match(text) or _NUMBER.match(text)) and _CAST.fullmatch(text, literal.end()):
+        elif (literal := _LITERAL.match(text)) and _CAST.fullmatch(text, literal.end()):
             text = literal[0]
     return text
 
@@ -93,9 +116,10 @@ def _closes_at_the_end(text: str) -> bool:
 
 
 def comparable(sql: str) -> str:
-    """Bring SQL into a form in which two spellings of the same are equal: no casts, parentheses, spaces or case.
+    """Bring SQL into a form that is equal for two texts that differ only in white space, case or doubled parentheses.
 
-    What stands in quotes keeps its case: text, and names that are written in quotes because of their case.
+    What stands in quotes stays as it is: text, and names that are written in quotes because of their case. Other
+    parentheses and casts stay too, because they may change the meaning.
     """
     kept: list[str] = []
 
@@ -107,16 +131,35 @@ def comparable(sql: str) -> str:
     def name(found: re.Match[str]) -> str:
         return found[1] if _LOWER_NAME.fullmatch(found[1]) else keep(found)
 
-    # A cast may name its type in quotes.
-    words = _CAST.sub("", _TEXT.sub(keep, _without_casts(sql)))
+    words = _TEXT.sub(keep, _without_casts(sql))
     words = _plain_words(_QUOTED_NAME.sub(name, words))
     return re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], words)
 
 
 def _plain_words(sql: str) -> str:
     words = re.sub(r"\b(?:true|false)\b", lambda word: normal_value(word[0]), sql.casefold())
-    words = re.sub(r"[\s()]", "", words)
-    return "now" if words == "current_timestamp" else words
+    # A space means something between two words only.
+    words = re.sub(r"(?<!\w) | (?!\w)", "", " ".join(words.split()))
+    words = _without_doubled_parentheses(words)
+    return "now()" if words == "current_timestamp" else words
+
+
+def _without_doubled_parentheses(words: str) -> str:
+    opened: list[int] = []
+    pairs: dict[int, int] = {}
+    for position, character in enumerate(words):
+        if character == "(":
+            opened.append(position)
+        elif character == ")" and opened:
+            pairs[opened.pop()] = position
+    doubled = {position for position, end in pairs.items() if pairs.get(position + 1) == end - 1}
+    gone = doubled | {pairs[position] for position in doubled}
+    return "".join(character for position, character in enumerate(words) if position not in gone)
+
+
+def is_null(sql: str) -> bool:
+    """Tell whether a default is NULL, which is what a column has without one."""
+    return _without_casts(sql).casefold() == "null"
 
 
 def literal_value(sql: str, type_: TypeEngine[Any] | None = None) -> str | None:

@@ -14,8 +14,16 @@ from sqlalchemy.types import TypeEngine
 
 from fastapi_users_sqlmodel.migrations._enum_history import members_in_history
 from fastapi_users_sqlmodel.migrations._source import CommentOp
+from fastapi_users_sqlmodel.migrations._type_changes import is_array
 from fastapi_users_sqlmodel.migrations._type_source import POSTGRESQL
-from fastapi_users_sqlmodel.migrations._types import NamedType, domain_source, enum_arguments, named_types, type_name
+from fastapi_users_sqlmodel.migrations._types import (
+    NamedType,
+    domain_source,
+    enum_arguments,
+    is_same_type,
+    named_types,
+    type_name,
+)
 
 type TypeName = tuple[str | None, str]
 
@@ -234,10 +242,17 @@ def differs_in_type(
     found: TypeEngine[Any],
     wanted: TypeEngine[Any],
 ) -> bool | None:
-    """Tell Alembic that two enums of one name are one type, whatever their members; None leaves it to Alembic.
+    """Tell Alembic what it does not see; None leaves it to Alembic.
+
+    Two enums of one name are one type, whatever their members. A type and an array of it are two types. FLOAT is one of
+    two types on PostgreSQL, which one depends on its precision.
 
     On SQLite an enum is text, whose length would change with the longest member.
     """
+    if context.dialect.name == "postgresql" and is_array(found, context.dialect) != is_array(wanted, context.dialect):
+        return True
+    if isinstance(wanted, sa.Float) and is_same_type(found, wanted, context.dialect):
+        return False
     names = [
         type_name(each, context.dialect) if isinstance(each, sa.Enum) and each.native_enum else None
         for each in (found, wanted)

@@ -14,11 +14,16 @@ from alembic.util import CommandError
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.schema import CreateIndex
 
+from fastapi_users_sqlmodel.migrations._expressions import PORTABLE, escaped, portable_sql
+
 _NAME = "_alembic_compared"
 
 _COLUMNS = sa.text("""
-    SELECT a.attname, format_type(a.atttypid, a.atttypmod)
-    FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation = t.typcollation THEN '' ELSE
+        (SELECT format(' COLLATE %I.%I', l.nspname, o.collname) FROM pg_collation AS o
+            JOIN pg_namespace AS l ON l.oid = o.collnamespace WHERE o.oid = a.attcollation) END
+    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN pg_class AS c ON c.oid = a.attrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = :table AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """)
@@ -38,7 +43,7 @@ def default_in_postgres(connection: sa.Connection, table: sa.Table, column: sa.C
     `table` is the table as it was found in the database.
     """
     # A default is no statement of its own; Alembic compiles one in the same way.
-    compiler: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
+    compiler: Any = PORTABLE.ddl_compiler(PORTABLE, None)  # type: ignore[arg-type]
     default = f" DEFAULT {compiler.get_column_default_string(column)}"
     with _temporary(connection, table, {column.name: default}) as inspector:
         if inspector is None:
@@ -49,9 +54,7 @@ def default_in_postgres(connection: sa.Connection, table: sa.Table, column: sa.C
 
 def computed_in_postgres(connection: sa.Connection, table: sa.Table, column: sa.Column[Any]) -> str | None:
     """Return the expression of a computed column as PostgreSQL writes it, or None when it refuses it."""
-    sql = column.computed.sqltext.compile(  # type: ignore[union-attr]  # the caller asked whether it is one
-        dialect=connection.dialect, compile_kwargs={"literal_binds": True, "include_table": False}
-    )
+    sql = portable_sql(column.computed.sqltext)  # type: ignore[union-attr]  # the caller asked whether it is one
     with _temporary(connection, table, {column.name: f" GENERATED ALWAYS AS ({sql}) STORED"}) as inspector:
         if inspector is None:
             return None
@@ -75,20 +78,26 @@ def is_same_index(connection: sa.Connection, index: sa.Index, found: sa.Index) -
     table, found_table = index.table, found.table
     if table is None or found_table is None:
         return None
-    preparer = connection.dialect.identifier_preparer
+    schema = found_table.schema or connection.dialect.default_schema_name
+    there = str(connection.scalar(_INDEX, {"name": str(found.name), "schema": schema})).partition(" USING ")[2]
+    preparer = PORTABLE.identifier_preparer
+    is_plain = not any(isinstance(value, sa.ClauseElement) or value for value in index.dialect_kwargs.values())
+    if is_plain and all(isinstance(each, sa.Column) for each in index.expressions):
+        # A definition of columns alone needs no temporary table.
+        columns = ", ".join(preparer.quote(each.name) for each in index.columns)
+        if there == f"btree ({columns})":
+            return True
     try:
-        sql = str(CreateIndex(index).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+        sql = str(CreateIndex(index).compile(dialect=PORTABLE, compile_kwargs={"literal_binds": True}))
     except CompileError:
         return None
     sql = sql.replace(" CONCURRENTLY", "", 1).replace(f" ON {preparer.format_table(table)} ", f" ON {_NAME} ", 1)
     with _temporary(connection, found_table, statement=sql) as inspector:
         if inspector is None:
             return None
-        schema = found_table.schema or connection.dialect.default_schema_name
         wanted = connection.scalar(_INDEX, {"name": str(index.name), "schema": None})
-        there = connection.scalar(_INDEX, {"name": str(found.name), "schema": schema})
         # What stands before are the names of the index and its table.
-        return str(wanted).partition(" USING ")[2] == str(there).partition(" USING ")[2]
+        return str(wanted).partition(" USING ")[2] == there
     return None
 
 
@@ -136,4 +145,4 @@ def _refuse_without_temporary_table(connection: sa.Connection, error: DBAPIError
 
 
 def _sql(sql: str) -> sa.TextClause:
-    return sa.text(sql.replace(":", r"\:"))
+    return sa.text(escaped(sql))

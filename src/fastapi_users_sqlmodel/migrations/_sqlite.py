@@ -70,6 +70,10 @@ class RebuildingSQLiteImpl(SQLiteImpl):
                 "the rows that refer to it: give Alembic a connection that is not in a transaction."
             )
         _keep_types(connection, batch_impl, table)
+        for name, column in batch_impl.columns.items():
+            if column.computed is not None:
+                # SQLite generates it again, and refuses to copy it.
+                batch_impl.column_transfers[name].pop("expr", None)
         query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql > ''"
         written = {row.name: str(row.sql) for row in connection.exec_driver_sql(query, (table.name,))}
         reflected = {str(index.name) for index in table.indexes}

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import NullType, TypeEngine
 
-from fastapi_users_sqlmodel.migrations._expressions import portable_sql
+from fastapi_users_sqlmodel.migrations._expressions import text_argument
 from fastapi_users_sqlmodel.migrations._source import is_literal
 
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it untyped
@@ -155,7 +155,7 @@ def _argument(name: str, value: object, render: Callable[[TypeEngine[Any]], Sour
     if isinstance(value, TypeEngine):
         return render(value)
     if isinstance(value, ClauseElement):
-        return f"sa.text({portable_sql(value)!r})"
+        return f"sa.text({text_argument(value)!r})"
     if not is_literal(value):
         raise NoSourceError(f"its argument {name} is {value!r}, which is no Python literal")
     return repr(value)

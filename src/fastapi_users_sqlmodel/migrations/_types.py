@@ -19,7 +19,8 @@ type NamedType = sa.Enum | DOMAIN
 # SQLite reflects these names, and PostgreSQL has no such types: the generic one is what was meant.
 _NOT_ON_POSTGRESQL = (sa.DATETIME, sa.BLOB)
 
-_DOUBLE = {"FLOAT", "FLOAT(53)", "DOUBLE PRECISION(53)"}
+_FLOAT = re.compile(r"(?:FLOAT|DOUBLE PRECISION)(?:\((\d+)\))?")
+_DIGITS_OF_REAL = 24
 
 
 def named_types(type_: TypeEngine[Any]) -> Iterator[NamedType]:
@@ -182,5 +183,8 @@ def is_same_type(one: TypeEngine[Any], other: TypeEngine[Any], dialect: Dialect)
 
 def _comparable_ddl(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
     ddl = ddl_of(type_, dialect)
+    found = _FLOAT.fullmatch(ddl or "") if dialect.name == "postgresql" else None
     # PostgreSQL takes the one and gives the other back.
-    return "DOUBLE PRECISION" if dialect.name == "postgresql" and ddl in _DOUBLE else ddl
+    if found is None:
+        return ddl
+    return "REAL" if found[1] and int(found[1]) <= _DIGITS_OF_REAL else "DOUBLE PRECISION"

@@ -76,8 +76,9 @@ def check(script: ops.MigrationScript, context: MigrationContext) -> None:
     """Render every operation as Alembic is going to, compile it, and look for names that nothing brings.
 
     Raises:
-        CommandError: The file would be no Python; the message names the table and the line.
+        CommandError: The file would be no Python, or a constraint in it has no name; the message names the table.
     """
+    _refuse_unnamed(script)
     autogen = AutogenContext(context)
     known = _NAMES | _names_of_template(context)
     for container in (script.upgrade_ops, script.downgrade_ops):
@@ -89,6 +90,33 @@ def check(script: ops.MigrationScript, context: MigrationContext) -> None:
                     f"The migration of {_subject(op)} would not be Python: {problem}. An object in the models has a "
                     "repr() that is no source code; give it one, or write this migration by hand."
                 )
+
+
+def _refuse_unnamed(script: ops.MigrationScript) -> None:
+    for container in (script.upgrade_ops, script.downgrade_ops):
+        for table_ops in [] if container is None else container.ops:
+            for op in table_ops.ops if isinstance(table_ops, ops.ModifyTableOps) else []:
+                is_constraint = isinstance(op, ops.AddConstraintOp | ops.DropConstraintOp)
+                if is_constraint and not getattr(op, "constraint_name", None):
+                    raise CommandError(_unnamed(op))
+
+
+def _unnamed(op: Any) -> str:
+    if isinstance(op, ops.DropConstraintOp):
+        kind, columns = str(op.constraint_type), ""
+    else:
+        is_key = isinstance(op, ops.CreateForeignKeyOp)
+        kind = "foreignkey" if is_key else "unique"
+        columns = f" over {', '.join(op.local_cols if is_key else op.columns)}"
+    words = {"foreignkey": "FOREIGN KEY", "unique": "UNIQUE"}.get(kind, kind)
+    table = op.source_table if isinstance(op, ops.CreateForeignKeyOp) else op.table_name
+    return (
+        f"The table {str(table)!r} has a {words} constraint{columns} without a name, which a migration can neither add "
+        "to a table nor drop on every database. Give it a name in the model, or let all have one: "
+        "MetaData(naming_convention=NAMING_CONVENTION), from fastapi_users_sqlmodel. A constraint that is already in "
+        "the database without a name is changed in a revision that you write: "
+        "op.batch_alter_table(…, naming_convention=…) gives it the name by which it can be dropped."
+    )
 
 
 def _problem(source: str, known: set[str]) -> str | None:
