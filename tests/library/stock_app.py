@@ -28,7 +28,7 @@ from tests.library.models import Models
 from tests.library.stores import open_stores
 
 ANNA = "anna@example.com"
-SECRET = "a secret of sessions, and long enough to be one"
+SECRET = "seven grey herons sleep above an old canal"
 # Named for what they have: a transport, and where their tokens stand.
 BACKENDS = ("jwt", "cookie", "database", "session")
 

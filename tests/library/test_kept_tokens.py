@@ -9,7 +9,7 @@ import time_machine
 from fastapi_users_sqlmodel.sessions._tokens import AccessToken, Keys, decode_access, encode_access, verify_access
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-KEYS = Keys("a secret of sessions, and long enough to be one")
+KEYS = Keys("seven grey herons sleep above an old canal")
 ISSUER = "https://app.example.com"
 SESSION = uuid.UUID("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f0")
 

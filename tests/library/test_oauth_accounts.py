@@ -1,6 +1,6 @@
 """Accounts at providers, however the relationship to them is loaded by itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
@@ -108,10 +108,24 @@ class TestAddOAuthAccount:
             await stores.users.add_oauth_account(user, new_account(account_email=None))
 
     async def test_without_a_table(self, stores: Stores) -> None:
+        """It is said first, whoever is asked for: nothing is looked up or written."""
         user = await stores.users.create(new_user("anna@example.com"))
+        await stores.users.add_oauth_account(user, new_account())
+        [account] = user.oauth_accounts
         stores.users.oauth_account_table = None
-        with pytest.raises(NotImplementedError, match="was made without a table of OAuth accounts"):
-            await stores.users.add_oauth_account(user, new_account())
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: stores.users.get_by_oauth_account("google", "7"),
+            lambda: stores.users.add_oauth_account(user, new_account("github")),
+            lambda: stores.users.update_oauth_account(user, account, {"access_token": "new"}),
+            lambda: stores.users.update_oauth_account(user, stores.models.oauth_account(), {}),
+        ]
+        for call in calls:
+            with pytest.raises(NotImplementedError, match="was made without a table of OAuth accounts"):
+                await call()
+        assert account.access_token == "secret"
+        delete_users(stores)
+        with pytest.raises(NotImplementedError):
+            await stores.users.add_oauth_account(user, {})
 
 
 class TestUpdateOAuthAccount:

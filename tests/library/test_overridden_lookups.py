@@ -166,7 +166,7 @@ async def open_house(
     def get_jwt_strategy() -> JWTStrategy[Any, Any]:
         return JWTStrategy("a secret of thirty-two characters", lifetime_seconds=3600)
 
-    sessions = Sessions("a secret of sessions, and long enough to be one")
+    sessions = Sessions("seven grey herons sleep above an old canal")
     bearer = SessionBackend[Any, Any]("jwt", BearerRefreshTransport("x"), sessions, get_user_manager)
     cookie = SessionBackend[Any, Any]("cookie", SessionCookieTransport(OURS), sessions, get_user_manager)
     stock = AuthenticationBackend[Any, Any]("stock", BearerTransport("x"), get_jwt_strategy)

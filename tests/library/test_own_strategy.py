@@ -16,7 +16,7 @@ from fastapi_users_sqlmodel.authentication import (
     Sessions,
 )
 
-SESSIONS = Sessions("a secret of sessions, and long enough to be one")
+SESSIONS = Sessions("seven grey herons sleep above an old canal")
 
 
 async def get_user_manager() -> Any:

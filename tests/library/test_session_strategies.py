@@ -41,7 +41,7 @@ from fastapi_users_sqlmodel.exceptions import (
 from tests.library.accounts import NEW_PASSWORD, PASSWORD, Accounts, Manager, open_accounts
 from tests.library.models import Models
 
-SECRET = "a secret of sessions, and long enough to be one"
+SECRET = "seven grey herons sleep above an old canal"
 ANNA = "anna@example.com"
 OURS = "https://app.example.com"
 CHECK_EVERY = timedelta(milliseconds=50)
