@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from numbers import Number
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from fastapi_users.exceptions import UserAlreadyExists
 from sqlalchemy import Column, Index, Table, UniqueConstraint, and_, exists, inspect, select
@@ -23,20 +23,25 @@ from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists, ValueAlread
 _EMAIL = {"email", "email_canonical"}
 
 
-def explained(error: DBAPIError, user_table: type[Any], written: Mapping[str, Any]) -> Exception:
-    """Return the exception that says why a user was refused; the error itself where it is about something else.
+def raise_explained(error: DBAPIError, user_table: type[Any], written: Mapping[str, Any]) -> NoReturn:
+    """Raise the exception that says why a user was refused; the error itself where it is about something else.
 
     Args:
         error: What the database has said.
         user_table: The mapped class; the table of a class that it inherits from counts, too.
         written: The attributes that were written.
     """
+    refusal = _refusal(error, user_table, written)
+    if refusal is None:
+        # Not "from error": an error that is its own cause lets whoever follows the causes go round for ever.
+        raise error
+    raise refusal from error
+
+
+def _refusal(error: DBAPIError, user_table: type[Any], written: Mapping[str, Any]) -> Exception | None:
     if not isinstance(error, IntegrityError):
-        return (
-            ValueRefused(_too_long(user_table, written), "is too long or out of range")
-            if is_data_error(error)
-            else error
-        )
+        reason = "is too long or out of range"
+        return ValueRefused(_too_long(user_table, written), reason) if is_data_error(error) else None
 
     def attributes(violation: Callable[[IntegrityError, Table], frozenset[str]]) -> list[str]:
         columns = {name for table in _tables(user_table) for name in violation(error, table)}
@@ -54,7 +59,7 @@ def explained(error: DBAPIError, user_table: type[Any], written: Mapping[str, An
         if dangling := attributes(foreign_key_violation) or sorted(keys):
             return ValueRefused(dangling, "points to nothing that is there")
     # About another row, which was written with the user.
-    return error
+    return None
 
 
 def already_exists(taken: Collection[str]) -> Exception:

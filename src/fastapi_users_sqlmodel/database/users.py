@@ -1,6 +1,6 @@
 """Users and their accounts at providers, behind FastAPI Users' `BaseUserDatabase`."""
 
-from typing import Any, Generic, cast
+from typing import Any, Generic, NoReturn, cast
 
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from fastapi_users.models import ID, OAP, UP
@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from fastapi_users_sqlmodel.database._accounts import AccountStore
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database._lookups import column
-from fastapi_users_sqlmodel.database._refusals import explained
+from fastapi_users_sqlmodel.database._refusals import raise_explained
 from fastapi_users_sqlmodel.database._session import (
     ROW_IS_GONE,
     SessionStore,
@@ -108,7 +108,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             with writing(session, user):
                 session.add(user)
         except DBAPIError as error:
-            raise explained(error, self.user_table, create_dict) from error
+            raise_explained(error, self.user_table, create_dict)
         reload(session, user)
         return user
 
@@ -127,7 +127,9 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             raise UserNotExists from error
         except DBAPIError as error:
             reload(session, row)
-            raise (explained(error, self.user_table, update_dict) if row is user else _explained(error, row)) from error
+            if row is not user:
+                _raise_explained(error, row)
+            raise_explained(error, self.user_table, update_dict)
         reload(session, row)
         if row is not user:
             self._load_accounts(session, user)
@@ -165,7 +167,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
             with writing(session, account):
                 session.add(account)
         except IntegrityError as error:
-            raise _explained(error, account) from error
+            _raise_explained(error, account)
         self._load_accounts(session, user)
         return user
 
@@ -214,11 +216,12 @@ class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
         self.oauth_account_table = oauth_account_model
 
 
-def _explained(error: DBAPIError, account: object) -> Exception:
-    """Return an error about an account at a provider in FastAPI Users' words, where it has any."""
-    if not isinstance(error, IntegrityError):
-        return error
+def _raise_explained(error: DBAPIError, account: object) -> NoReturn:
+    """Raise an error about an account at a provider in FastAPI Users' words, where it has any."""
     table = cast("Table", inspect(type(account)).local_table)
-    if unique_violation(error, table) == {"oauth_name", "account_id"}:
-        return UserAlreadyExists()
-    return UserNotExists() if is_foreign_key_violation(error) else error
+    if isinstance(error, IntegrityError):
+        if unique_violation(error, table) == {"oauth_name", "account_id"}:
+            raise UserAlreadyExists from error
+        if is_foreign_key_violation(error):
+            raise UserNotExists from error
+    raise error

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from fastapi_users_sqlmodel import audit, tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind, Origin
 from fastapi_users_sqlmodel.database._accounts import AccountStore
-from fastapi_users_sqlmodel.database._refusals import explained
+from fastapi_users_sqlmodel.database._refusals import raise_explained
 from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
 from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.passwords import (
@@ -171,7 +171,7 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
         try:
             return await self.user_db.update(user, dict(changes))
         except DBAPIError as error:  # Of a store that overrides it.
-            raise explained(error, self.user_db.user_table, changes) from error
+            raise_explained(error, self.user_db.user_table, changes)
 
     async def _differing(self, user: UP, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is not yet so; a deferred column is loaded for that."""

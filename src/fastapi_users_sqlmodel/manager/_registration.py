@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
-from fastapi_users_sqlmodel.database._refusals import already_exists, explained, taken_besides_email
+from fastapi_users_sqlmodel.database._refusals import already_exists, raise_explained, taken_besides_email
 from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
 from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind, wait_for_the_beat
 from fastapi_users_sqlmodel.throttling import client_network
@@ -93,7 +93,7 @@ class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
             await self._require_free(values)
             raise
         except DBAPIError as error:  # Of a store that overrides it.
-            raise explained(error, self.user_db.user_table, values) from error
+            raise_explained(error, self.user_db.user_table, values)
 
     async def _require_free(self, values: dict[str, Any]) -> None:
         """Refuse what else is taken beside the address, as for a free one.

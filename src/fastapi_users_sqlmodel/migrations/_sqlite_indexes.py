@@ -62,7 +62,11 @@ def _create_index(index: sa.Index, dialect: sa.Dialect) -> str:
         each if isinstance(each, sa.Column) else sa.text(text_argument(grouped(each))) for each in index.expressions
     ]
     written = sa.Index(index.name, *elements, unique=index.unique, _table=index.table, **index.dialect_kwargs)
-    return str(CreateIndex(written).compile(dialect=dialect))
+    statement = str(CreateIndex(written).compile(dialect=dialect))
+    # An index belongs to its table from its construction on, and this table is the project's.
+    if index.table is not None:
+        index.table.indexes.discard(written)
+    return statement
 
 
 def _read_index(name: str, sql: str, table: sa.Table) -> sa.Index:
