@@ -1,9 +1,6 @@
 """A refused sign-in takes as long as the dearest accepted scheme, whoever it is; nothing is held meanwhile."""
 
 import asyncio
-import itertools
-import random
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,8 +12,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from fastapi_users_sqlmodel import _deadlines, passwords
 from fastapi_users_sqlmodel.exceptions import UserNotVerified
 from fastapi_users_sqlmodel.passwords import PasswordHasher, PasswordHelper, Verified
-from tests.curves import best_threshold, rank
-from tests.library.accounts import PASSWORD, Accounts, Manager, credentials, open_accounts, request
+from tests.library.accounts import PASSWORD, Accounts, credentials, open_accounts, request
 from tests.library.models import Models
 
 TODAY, DEAR = 0.25, 2.0
@@ -234,26 +230,3 @@ class TestSigningIn:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert accounts.events() == ["login_failed"]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(("form", "kind", "backend"), [("sqlalchemy-uuid", "async", "sqlite")], indirect=True)
-async def test_time_does_not_tell_a_moved_account(models: Models, url: str, kind: str) -> None:
-    """With cheap schemes, so that there are many answers to compare; `tests.oracle` asks FastAPI Users' own."""
-    today = Argon2Hasher(memory_cost=2048, time_cost=1, parallelism=1)
-    schemes = {"argon2": Argon2Hasher(memory_cost=19456, time_cost=2, parallelism=1), "bcrypt": BcryptHasher(rounds=8)}
-    helper = PasswordHelper(PasswordHash((today,)), legacy=(*schemes.values(),))
-    made = {name: scheme.hash(PASSWORD) for name, scheme in {"today": today, **schemes}.items()}
-    async with open_accounts(models, url, kind) as accounts:
-        manager = Manager(accounts.manager.user_db, helper)
-        for name, stored in (made | {"unusable": "!"}).items():
-            await accounts.user(f"{name}@example.com", hashed_password=stored)
-        seconds: dict[str, list[float]] = {name: [] for name in ("nobody", "unusable", *made)}
-        for turn in range(220):
-            for name, seen in random.sample(list(seconds.items()), len(seconds)):
-                began = time.perf_counter()
-                assert await manager.sign_in(credentials(f"{name}@example.com", "wrong"), request()) is None
-                if turn >= 20:
-                    seen.append(time.perf_counter() - began)
-    for one, other in itertools.combinations(seconds.values(), 2):
-        assert max(best_threshold(one, other), rank(one, other)) <= 0.6
