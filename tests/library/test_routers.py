@@ -129,7 +129,7 @@ CODES = {
     ("post", "/auth/change-email"): {"CURRENT_PASSWORD_BAD", "401", "429", "503"},
     ("post", "/auth/confirm-email"): {"CONFIRM_EMAIL_BAD_TOKEN"},
     ("post", "/auth/undo-change-email"): {"UNDO_CHANGE_EMAIL_BAD_TOKEN"},
-    ("post", "/auth/delete-account"): {"CURRENT_PASSWORD_BAD", "LAST_SUPERUSER", "401", "429", "503"},
+    ("post", "/auth/delete-account"): {"CURRENT_PASSWORD_BAD", "LAST_SUPERUSER", "USER_IN_USE", "401", "429", "503"},
     ("get", "/users/me"): {"401"},
     ("patch", "/users/me"): {
         "CURRENT_PASSWORD_BAD",
@@ -153,7 +153,7 @@ CODES = {
         "403",
         "404",
     },
-    ("delete", "/users/{id}"): {"LAST_SUPERUSER", "FRESH_LOGIN_REQUIRED", "401", "403", "404"},
+    ("delete", "/users/{id}"): {"LAST_SUPERUSER", "USER_IN_USE", "FRESH_LOGIN_REQUIRED", "401", "403", "404"},
 }
 
 
