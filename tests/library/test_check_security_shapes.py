@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, routing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -90,6 +90,10 @@ class TestShapes:
         assert codes(CORSMiddleware(guarded, allow_origins=[URL]), users) == []
         assert codes(CORSMiddleware(inner, allow_origins=[URL]), users) != []
 
+    @pytest.mark.skipif(
+        not hasattr(routing, "iter_route_contexts"),
+        reason="before 0.137 FastAPI does not serve what a router gets after it was included",
+    )
     def test_routers_in_routers_and_late_ones(self) -> None:
         app, users = FastAPI(), FastAPIUsers[Any, Any](get_user_manager, [stock_cookie])
         outer, inner = APIRouter(prefix="/v1"), APIRouter()
