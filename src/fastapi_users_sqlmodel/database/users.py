@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from fastapi_users_sqlmodel.database._accounts import AccountStore
-from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
+from fastapi_users_sqlmodel.database._integrity import is_data_error, is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.database._lookups import column
 from fastapi_users_sqlmodel.database._refusals import raise_explained
 from fastapi_users_sqlmodel.database._session import (
@@ -126,7 +126,9 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
                 session.expunge(row)
             raise UserNotExists from error
         except DBAPIError as error:
-            reload(session, row)
+            if isinstance(error, IntegrityError) or is_data_error(error):
+                # Not after a lost connection, on which nothing can be loaded.
+                reload(session, row)
             if row is not user:
                 _raise_explained(error, row)
             raise_explained(error, self.user_table, update_dict)
