@@ -181,8 +181,10 @@ class TestTicket:
 
 class TestServer:
     @pytest.fixture
-    def server(self, programs: Programs) -> Server:
-        pytest.importorskip("websockets", reason="uvicorn speaks no WebSocket without it, and no other test needs it")
+    def server(self, request: pytest.FixtureRequest) -> Server:
+        for name in ("uvicorn", "websockets"):
+            pytest.importorskip(name, reason="the library itself needs no server")
+        programs: Programs = request.getfixturevalue("programs")
         arguments = ("-m", "uvicorn", "tests.library.ticket_app:app", "--port", "{port}")
         database = f"sqlite:///{programs.folder}/test.db"
         return start_server(programs, *arguments, env={"DATABASE_URL": database}, until="/openapi.json")
