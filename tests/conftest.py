@@ -1,16 +1,49 @@
 """What every test may ask for. It is loaded without the service as well, so it never imports app."""
 
 import socket
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from tests.postgres import postgres_database, postgres_server
 from tests.programs import Programs, open_programs, preloaded_interpreter
 from tests.valkey import valkey_server
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark products as thorough: without them, each value of each parameter of a test remains in one case at least.
+
+    PostgreSQL, which production uses, is preferred where several cases would do. Tests whose every case counts are
+    marked `every_combination`.
+    """
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if hasattr(item, "callspec") and not any(map(item.get_closest_marker, ("thorough", "every_combination"))):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one_test in cases.values():
+        for item in _dispensable(of_one_test):
+            item.add_marker("thorough")
+
+
+def _dispensable(cases: list[pytest.Item]) -> list[pytest.Item]:
+    left = sorted(cases, key=lambda case: "postgresql" not in case.nodeid)
+    seen: set[tuple[int, str]] = set()
+    while True:
+        best = max(left, key=lambda case: len(_values(case) - seen), default=None)
+        if best is None or not _values(best) - seen:
+            return left
+        seen |= _values(best)
+        left.remove(best)
+
+
+def _values(case: Any) -> set[tuple[int, str]]:
+    # Private, because pytest has no public way to tell the values of one `parametrize` from those of another.
+    return {*enumerate(case.callspec._idlist)}  # noqa: SLF001
 
 
 class CreateDatabase(Protocol):

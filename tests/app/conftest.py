@@ -42,15 +42,6 @@ BASE_URL = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the SQLite half of `one_database` tests as thorough; PostgreSQL is what production uses."""
-    for item in items:
-        callspec: Any = getattr(item, "callspec", None)
-        if callspec and item.get_closest_marker("one_database") and "sqlite" in callspec.params.values():
-            item.add_marker("thorough")
-
-
 def strategy(session: AsyncSession) -> Strategy[User, uuid.UUID]:
     """Return what signs in without a password."""
     return auth_backend.strategy(UserManager(SQLAlchemyUserDatabase(session, User), session))

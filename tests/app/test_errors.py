@@ -14,8 +14,6 @@ from tests.app.conftest import AsUser, Connect
 from tests.app.shapes import UNAUTHORIZED, invalid, problems, said
 
 # What is refused, and in which words, does not depend on the database.
-pytestmark = pytest.mark.one_database
-
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": "multipart/form-data; boundary=x"}

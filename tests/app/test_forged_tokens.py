@@ -12,10 +12,8 @@ from tests.app.conftest import Connect, Letters
 from tests.app.forgeries import FORGERIES, ISSUER, Forger, Forgery
 from tests.app.shapes import UNAUTHORIZED, said, user_read
 
+
 # A token is refused before any database is asked.
-pytestmark = pytest.mark.one_database
-
-
 @pytest.fixture
 async def forger(session: AsyncSession, owner: User, stranger: User) -> Forger:
     strategy = auth_backend.strategy(UserManager(SQLAlchemyUserDatabase(session, User), session))

@@ -14,8 +14,6 @@ from tests.programs import Programs
 from tests.server import start_server
 
 # The routes are asked by GET on both databases.
-pytestmark = pytest.mark.one_database
-
 PATHS = sorted(
     {
         context.path

@@ -13,8 +13,6 @@ from tests.app.conftest import PASSWORD, AsUser
 from tests.app.shapes import invalid, problems, said
 
 # No database is asked.
-pytestmark = pytest.mark.one_database
-
 JSON = {"content-type": "application/json"}
 TOO_LARGE = (413, {"detail": "Content Too Large"})
 TOO_DEEP = invalid("json_invalid", ["body"], "JSON deeper than 64 levels")

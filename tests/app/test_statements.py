@@ -27,8 +27,6 @@ from tests.app.statements import STATEMENTS, Ask, Refresh
 from tests.app.wired import client_of, next_page, statements, wired
 
 # SQLite and PostgreSQL are sent the same statements.
-pytestmark = pytest.mark.one_database
-
 ROUTES = {
     f"{method} {context.path}"
     for context in iter_route_contexts(app.router.routes)

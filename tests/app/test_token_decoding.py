@@ -22,7 +22,7 @@ from fastapi_users_sqlmodel.sessions._tokens import (
 )
 from tests.app.forgeries import ALPHABET, ISSUER, b64, respelled, segment, signed
 
-KEYS_ = Keys("a secret of the fuzzer, as long as it has to be", ("the words that signed before them, kept for a while",))
+KEYS_ = Keys("a secret of the fuzzer, as long as it has to be", ("words that signed before them, kept for a while",))
 SESSION_ID = uuid.UUID("6f0a3a5c-3f0e-4b56-9d0a-1f3c5c1f0b11")
 HEADER = {"alg": "HS256", "typ": "at+jwt", "kid": KEYS_.signing[0]}
 # The year 2100.
@@ -79,7 +79,7 @@ class TestDecode:
 
     def test_what_the_secret_before_it_has_signed(self) -> None:
         """Good while both are known, and then not any more."""
-        older = Keys("the words that signed before them, kept for a while")
+        older = Keys("words that signed before them, kept for a while")
         newer = Keys("a secret of the fuzzer, as long as it has to be")
         ends = datetime.fromtimestamp(time.time() + 60, UTC)
         access = encode_access(older, SESSION_ID, "7", issuer=ISSUER, expires_at=ends)

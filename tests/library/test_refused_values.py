@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlmodel import col
@@ -37,7 +38,7 @@ from tests.library.accounts import HASH, PASSWORD, Manager
 from tests.library.stores import new_account
 
 ANNA, BERTA, ROOT = "anna@example.com", "berta@example.com", "root@example.com"
-FIELDS = {"phone", "street", "town", "age", "team_id", "nickname", "code", "biography", "shoe_size"}
+FIELDS = {"phone", "street", "town", "age", "team_id", "nickname", "code", "biography", "shoe_size", "seat"}
 
 
 class Base(DeclarativeBase):
@@ -61,6 +62,7 @@ class User(SQLAlchemyBaseUserTableUUID, Base):
     age: Mapped[int | None]
     team_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"))
     nickname: Mapped[str] = mapped_column(String(20))
+    seat: Mapped[int | None]
     biography: Mapped[str | None] = mapped_column(Text, deferred=True)
     # FastAPI Users' documentation says so.
     oauth_accounts: Mapped[list[OAuthAccount]] = relationship("OAuthAccount", lazy="joined")
@@ -68,6 +70,7 @@ class User(SQLAlchemyBaseUserTableUUID, Base):
         UniqueConstraint("street", "town"),
         CheckConstraint("age > 0 AND age < 200", name="right_age"),
         CheckConstraint("length(town) > 1"),
+        ExcludeConstraint(("seat", "="), using="btree", name="one_seat").ddl_if(dialect="postgresql"),
     )
 
 
@@ -94,6 +97,7 @@ class Fields(schemas.CreateUpdateDictModel):
     nickname: str | None = None
     biography: str | None = None
     shoe_size: int | None = None
+    seat: int | None = None
 
 
 class UserRead(schemas.BaseUser[uuid.UUID], schemas.BaseOAuthAccountMixin):
@@ -182,7 +186,7 @@ ON_POSTGRESQL: list[tuple[dict[str, Any], str, str]] = [
     ({"phone": "1" * 21}, "phone", "is too long or out of range"),
     ({"age": 2**40}, "age", "is too long or out of range"),
 ]
-FIRST = {"phone": "1", "street": "Elm", "town": "Springwood", "code": "abc"}
+FIRST = {"phone": "1", "street": "Elm", "town": "Springwood", "code": "abc", "seat": 1}
 
 
 def expected(field: str, reason: str) -> tuple[int, Any]:
@@ -204,6 +208,11 @@ async def test_a_value_that_is_taken(house: House, fields: dict[str, Any], names
     assert said(await house.patch("me", ROOT, **fields)) == (400, {"detail": taken})
     assert said(await house.patch(str(root.id), ROOT, **fields)) == (400, {"detail": taken})
     assert (await house.patch("me", ROOT, phone="2")).json()["phone"] == "2"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_value_that_an_exclusion_constraint_refuses(house: House) -> None:
+    await test_a_value_that_is_taken(house, {"seat": 1}, "seat")
 
 
 @pytest.mark.parametrize(("fields", "field", "reason"), REFUSED)

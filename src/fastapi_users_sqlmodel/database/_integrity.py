@@ -3,9 +3,11 @@
 import re
 
 from sqlalchemy import CheckConstraint, Index, Table, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 _UNIQUE_VIOLATION = "23505"  # SQLSTATE, PostgreSQL appendix A.
+_EXCLUSION_VIOLATION = "23P01"
 _FOREIGN_KEY_VIOLATION = "23503"
 _RESTRICT_VIOLATION = "23001"
 _NOT_NULL_VIOLATION = "23502"
@@ -13,15 +15,16 @@ _DATA_EXCEPTION = "22"  # The class of what is too long, out of range, or not of
 
 
 def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
-    """Name the columns of `table` whose unique constraint or index was violated; none if it was another constraint.
+    """Name the columns of `table` whose unique or exclusion constraint or index was violated; none for another one.
 
     PostgreSQL names the constraint, SQLite the columns, and an index over an expression is known by its name alone: for
     such a one the answer is the columns that it mentions.
     """
-    if _sqlstate(error) == _UNIQUE_VIOLATION:
+    if _sqlstate(error) in {_UNIQUE_VIOLATION, _EXCLUSION_VIOLATION}:
         name = _field(error, "constraint_name")
         for constraint in (*table.constraints, *table.indexes):
-            if isinstance(constraint, UniqueConstraint | Index) and name is not None and constraint.name == name:
+            refuses = isinstance(constraint, UniqueConstraint | ExcludeConstraint | Index)
+            if refuses and name is not None and constraint.name == name:
                 return frozenset(column.name for column in constraint.columns)
         # A constraint that the database has named itself: the detail lists the columns.
         return frozenset(re.split(r",\s*", _first(r"\((.+?)\)=\(", _detail(error)).replace('"', "")))
