@@ -90,6 +90,8 @@ class Settings(BaseSettings):
             raise ValueError("not a database URL; for example postgresql://user:password@host/name") from None
         if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
             raise ValueError(f"{url.get_backend_name()} is not supported; use sqlite or postgresql")
+        if url.port is not None and not 0 < url.port < 2**16:
+            raise ValueError("the port is not one; it is a number from 1 to 65535")
         return url.render_as_string(hide_password=False)
 
     @field_validator("public_url")

@@ -41,12 +41,17 @@ class Deadline:
         # How many times as long as measured today's scheme has taken lately: the dearest one does so too.
         self._pace = 1.0
 
-    async def wait(self, began: float) -> None:
-        """Wait until a refusal may be answered; `began` is the monotonic clock's time when its verification began."""
+    async def wait(self, began: float, *, verifications: int = 1) -> None:
+        """Wait until a refusal may be answered.
+
+        Args:
+            began: The monotonic clock's time when its verification began.
+            verifications: How many the dearest scheme would have needed.
+        """
         if not self._costs:
             # Shielded, because others wait for the same measurements.
             self._costs = [await asyncio.shield(asyncio.wrap_future(one)) for one in self._measure()]
-        await asyncio.sleep(began + self.seconds - time.monotonic())
+        await asyncio.sleep(began + self.seconds * verifications - time.monotonic())
 
     @property
     def seconds(self) -> float:

@@ -29,6 +29,8 @@ class FoundRoute:
     path: str
     name: str
     methods: frozenset[str]
+    # Of its endpoint.
+    module: str
     # Under `responses`, as examples.
     codes: frozenset[str]
     # Everything that its dependencies call.
@@ -64,6 +66,7 @@ def _routes_of(app: Any, prefix: str, guards: tuple[Guard, ...], above: tuple[An
                 path,
                 getattr(route, "name", None) or "",
                 frozenset(getattr(route, "methods", None) or ()),
+                getattr(route.endpoint, "__module__", None) or "",
                 frozenset(_codes(getattr(route, "responses", None) or {})),
                 tuple(_calls(getattr(route, "dependant", None))),
                 guards,
@@ -89,32 +92,38 @@ def _calls(dependant: Any) -> Iterator[Any]:
 
 
 def made_by(dependency: Callable[..., Any]) -> Any:
-    """Return what a dependency without parameters makes; None if it has some, or makes it only in a request."""
-    try:
-        needed = [each for each in inspect.signature(dependency).parameters.values() if _is_needed(each)]
-        if needed or inspect.isgeneratorfunction(dependency) or inspect.isasyncgenfunction(dependency):
-            return None
-        made = dependency()
-    except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
-        # The project's own code, outside of a request. What fails here fails in a request too, and says so there.
+    """Return what a dependency makes outside of a request; None if it fails, waits, or is a generator.
+
+    What it depends on is made in the same way, and is None where that is impossible: a strategy, for example, only
+    keeps the database that it is given.
+    """
+    if inspect.isgeneratorfunction(dependency) or inspect.isasyncgenfunction(dependency):
         return None
-    if not inspect.iscoroutine(made):
-        return made
     try:
+        made = dependency(**_arguments(dependency))
+        if not inspect.iscoroutine(made):
+            return made
         made.send(None)
     except StopIteration as finished:
         return finished.value
-    except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001  # The project's own code, which expects a request, may raise whatever it likes
         return None
-    # It waits for something.
     made.close()
     return None
 
 
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-        return False
-    return parameter.default is inspect.Parameter.empty or isinstance(parameter.default, params.Depends)
+def _arguments(dependency: Callable[..., Any]) -> dict[str, Any]:
+    arguments = {}
+    for parameter in inspect.signature(dependency, eval_str=True).parameters.values():
+        if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+            continue
+        marks = (parameter.default, *getattr(parameter.annotation, "__metadata__", ()))
+        depends = next((mark for mark in marks if isinstance(mark, params.Depends)), None)
+        if depends is not None:
+            arguments[parameter.name] = made_by(depends.dependency) if depends.dependency is not None else None
+        elif parameter.default is inspect.Parameter.empty:
+            arguments[parameter.name] = None
+    return arguments
 
 
 def class_made_by(dependency: Any, is_wanted: Callable[[type[Any]], bool]) -> type[Any] | None:

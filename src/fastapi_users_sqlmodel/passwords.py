@@ -39,6 +39,8 @@ class Verified:
     needs_upgrade: bool = False
     # When a thread began with it, by the monotonic clock; 0 without a thread.
     began: float = field(default=0.0, compare=False, repr=False)
+    # How many verifications it takes at most: two for a password that is not in NFC (`PasswordHelper.verify`).
+    spellings: int = field(default=1, compare=False, repr=False)
 
 
 class PasswordHelper(password.PasswordHelper):
@@ -66,18 +68,24 @@ class PasswordHelper(password.PasswordHelper):
         return super().hash(normalize_password(password))
 
     def verify(self, password: str, hashed_password: str | None) -> Verified:
-        """Verify a password; None, an empty, unusable or unknown hash is nobody's, and takes as long as somebody's."""
-        password = normalize_password(password)
+        """Verify a password; None, an empty, unusable or unknown hash is nobody's, and takes as long as somebody's.
+
+        The password is compared in NFC, and with a legacy hash also as it was typed: FastAPI Users hashes it so.
+        """
+        normalized = normalize_password(password)
+        spellings = [normalized, password] if self.legacy and password != normalized else [normalized]
         for hasher in self.schemes:
             if hashed_password and hasher.identify(hashed_password):
                 try:
-                    is_right = hasher.verify(password, hashed_password)
+                    is_of_today = self._is_of_today(hasher, hashed_password)
+                    tried = spellings[:1] if is_of_today else spellings
+                    is_right = any(hasher.verify(spelling, hashed_password) for spelling in tried)
                 except ValueError:
                     # bcrypt takes 72 bytes, and a damaged hash has no salt.
                     break
-                return Verified(is_right, needs_upgrade=is_right and not self._is_of_today(hasher, hashed_password))
-        self.password_hash.verify(password, self._nobodys_hash)
-        return Verified(is_right=False)
+                return Verified(is_right, needs_upgrade=is_right and not is_of_today, spellings=len(spellings))
+        self.password_hash.verify(normalized, self._nobodys_hash)
+        return Verified(is_right=False, spellings=len(spellings))
 
     @property
     def schemes(self) -> tuple[HasherProtocol, ...]:
@@ -154,7 +162,7 @@ class PasswordHasher:
         waits holds no place; call it without a database connection.
         """
         if self.password_helper.legacy:
-            await self._deadline.wait(verified.began)
+            await self._deadline.wait(verified.began, verifications=verified.spellings)
 
     def _verify(self, password: str, hashed_password: str | None) -> Verified:
         began = time.monotonic()

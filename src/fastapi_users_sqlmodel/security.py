@@ -16,6 +16,7 @@ from fastapi_users_sqlmodel._wiring import FoundRoute, class_made_by, find_route
 from fastapi_users_sqlmodel.authentication import SessionBackend, SessionCookieTransport
 from fastapi_users_sqlmodel.authentication.strategy.jwt import weakness
 from fastapi_users_sqlmodel.exceptions import SecurityWarning
+from fastapi_users_sqlmodel.fastapi_users import FastAPIUsers
 from fastapi_users_sqlmodel.manager import BaseUserManager
 from fastapi_users_sqlmodel.routers._oauth import OAUTH_IS_OPEN
 
@@ -30,6 +31,8 @@ type FindingCode = Literal[
     "limits-off",
     "manager-unknown",
     "oauth-open",
+    "privileged-fields",
+    "stock-routers",
     "strategy-unknown",
     "token-outlives-logout",
     "token-outlives-password",
@@ -39,6 +42,10 @@ type FindingCode = Literal[
 ]
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_STOCK_ROUTERS = "fastapi_users.router."
+_OAUTH = ("oauth:", "oauth-associate:")
+# A person who sets one of these has more rights than before.
+_PRIVILEGED = {"id", "hashed_password", "is_active", "is_superuser", "is_verified"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,12 @@ def check_security(
         # A strategy that is made to be looked at warns of its secret, which is said here.
         warnings.simplefilter("ignore", SecurityWarning)
         routes = find_routes(app)
-        found = [*_backends(fastapi_users, routes), *_manager(fastapi_users, routes), *_logins(routes)]
+        found = [
+            *_routers(fastapi_users, routes),
+            *_backends(fastapi_users, routes),
+            *_manager(fastapi_users, routes),
+            *_logins(routes),
+        ]
     findings = [finding for finding in dict.fromkeys(found) if finding.code not in allow]
     lines = [f"{finding.message} [{finding.code}]" for finding in findings]
     if strict and findings:
@@ -82,6 +94,18 @@ def check_security(
     for line in lines:
         warnings.warn(line, SecurityWarning, stacklevel=2)
     return findings
+
+
+def _routers(users: "upstream.FastAPIUsers[Any, Any]", routes: Sequence[FoundRoute]) -> Iterator[Finding]:
+    # The routers for OAuth are FastAPI Users' own in any case, and have a finding of their own.
+    stock = [each for each in routes if each.module.startswith(_STOCK_ROUTERS) and not each.name.startswith(_OAUTH)]
+    if stock or not isinstance(users, FastAPIUsers):
+        where = f"{stock[0].path} is a route" if stock else "the object that hands out the routers is"
+        yield Finding(
+            "stock-routers",
+            f"{where} of FastAPI Users itself, past the limits, the current password and the other protections; "
+            "import FastAPIUsers from fastapi_users_sqlmodel, and take its routers",
+        )
 
 
 def _backends(users: "upstream.FastAPIUsers[Any, Any]", routes: Sequence[FoundRoute]) -> Iterator[Finding]:
@@ -142,6 +166,12 @@ def _strategy(backend: "AuthenticationBackend[Any, Any]") -> Iterator[Finding]:
             f"{where}: its strategy cannot be found out without a request; annotate what get_strategy returns",
         )
         return
+    if made is None:
+        yield Finding(
+            "strategy-unknown",
+            f"{where}: its {kind.__name__} cannot be made without a request, so its secret and its lifetime were not "
+            "looked at",
+        )
     names = {each.__name__ for each in kind.__mro__}
     if "JWTStrategy" in names:
         yield Finding(
@@ -188,6 +218,12 @@ def _manager(users: "upstream.FastAPIUsers[Any, Any]", routes: Sequence[FoundRou
             f"{where}.throttle counts in each process for itself, and there are several ({sign}): "
             'give it a server, Throttle("redis://…")',
         )
+    if given := sorted(_PRIVILEGED & (manager.registration_fields | manager.own_fields)):
+        yield Finding(
+            "privileged-fields",
+            f"{where} lets people set {', '.join(given)} of their own account; take that out of registration_fields "
+            "and own_fields",
+        )
     if not manager.conceal_accounts and any(route.name == "register:register" for route in routes):
         yield Finding(
             "accounts-revealed",
@@ -206,7 +242,7 @@ def _logins(routes: Sequence[FoundRoute]) -> Iterator[Finding]:
                 f"{route.path} lets in users whose address is not verified, and {min(one.path for one in gated)} does "
                 "not; give get_auth_router(…, requires_verification=True) to each backend",
             )
-    if any(route.name.startswith(("oauth:", "oauth-associate:")) for route in routes):
+    if any(route.name.startswith(_OAUTH) for route in routes):
         yield Finding("oauth-open", OAUTH_IS_OPEN)
 
 

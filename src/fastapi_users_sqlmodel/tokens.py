@@ -146,11 +146,12 @@ def revoke_undo_since(connection: Connection, tables: AccountTables, user_id: An
 
 def extend_undo(
     connection: Connection, tables: AccountTables, user_id: Any, *, email: str, lifetime: timedelta
-) -> None:
-    """Let the undo tokens of an address live so long from now on: the change has just happened."""
+) -> bool:
+    """Let the undo tokens of an address live so long from now on, and return whether there are any."""
     table = tables.tokens
     mine = (*_of(table, user_id, Purpose.UNDO_CHANGE_EMAIL), table.c.email_canonical == canonical_email(email))
-    connection.execute(update(table).where(*mine).values(expires_at=datetime.now(UTC) + lifetime))
+    extended = connection.execute(update(table).where(*mine).values(expires_at=datetime.now(UTC) + lifetime))
+    return extended.rowcount > 0
 
 
 def is_reserved(connection: Connection, tables: AccountTables, email: str, *, besides: Any = None) -> bool:

@@ -13,6 +13,7 @@ from app.core.settings import Settings, load_settings
 from tests.programs import ROOT, Programs, Ran
 
 SECRET = "tyger-tyger-burning-bright-in-the-forests"
+NO_PORT = "DATABASE_URL: the port is not one; it is a number from 1 to 65535"
 NO_URL = "DATABASE_URL: not a database URL; for example postgresql://user:password@host/name"
 NO_SMTP_URL = "SMTP_URL: not an SMTP URL; for example smtp://user:password@host:587?starttls=true"
 NO_REDIS_URL = "REDIS_URL: not a redis, rediss, valkey or unix URL; for example redis://user:password@host:6379/0"
@@ -230,6 +231,8 @@ class TestDatabaseURL:
         [
             ("test.db", NO_URL),
             (f"postgresql://me:a@{SECRET}:b/house", NO_URL),
+            ("postgresql://me@localhost:99999/house", NO_PORT),
+            ("postgresql://me@localhost:0/house", NO_PORT),
             (f"mysql://me:{SECRET}@db/house", "DATABASE_URL: mysql is not supported; use sqlite or postgresql"),
             (f"oracle+oracledb://me:{SECRET}@db", "DATABASE_URL: oracle is not supported; use sqlite or postgresql"),
         ],

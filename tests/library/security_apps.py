@@ -4,6 +4,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
 
+import fastapi_users
 import pytest
 from fastapi import FastAPI
 
@@ -80,7 +81,7 @@ def protect(app: FastAPI, name: str, *paths: str) -> None:
     app.add_middleware(CSRFMiddleware, cookie_name=name, origins=[URL], login_paths=paths)
 
 
-def codes(app: Any, users: FastAPIUsers[Any, Any], **options: Any) -> list[str]:
+def codes(app: Any, users: fastapi_users.FastAPIUsers[Any, Any], **options: Any) -> list[str]:
     """Say what is found, and require that exactly that was warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI
+from fastapi_users import FastAPIUsers as UpstreamFastAPIUsers
+from fastapi_users import schemas
 from fastapi_users.authentication import JWTStrategy as UpstreamJWTStrategy
 from fastapi_users.authentication.strategy.db import DatabaseStrategy as UpstreamDatabaseStrategy
 
@@ -149,6 +151,22 @@ def get_with_settings(store: Annotated[Any, Depends(get_store)]) -> Any:
     return JWTStrategy[Any, Any](store.secret, 3600)
 
 
+class Settings:
+    secret = "SECRET"
+
+
+async def get_known_settings() -> Settings:
+    return Settings()
+
+
+def get_with_known_settings(settings: Annotated[Settings, Depends(get_known_settings)]) -> Any:
+    return JWTStrategy[Any, Any](settings.secret, 3600)
+
+
+def get_database_tokens_without_end(store: Any = Depends(get_store)) -> Any:  # As it is documented
+    return UpstreamDatabaseStrategy(store)
+
+
 def get_that_fails() -> JWTStrategy[Any, Any]:
     raise LookupError
 
@@ -173,9 +191,11 @@ class TestStrategies:
             (get_async, [LOGOUT]),
             (get_rsa, [LOGOUT]),
             (get_redis, ["token-outlives-password"]),
-            (get_with_settings, [LOGOUT]),
+            (get_with_settings, ["strategy-unknown", LOGOUT]),
+            (get_with_known_settings, [LOGOUT, "weak-secret"]),
+            (get_database_tokens_without_end, ["token-without-end"]),
             (get_unknown, ["strategy-unknown"]),
-            (get_that_fails, [LOGOUT]),
+            (get_that_fails, ["strategy-unknown", LOGOUT]),
             (get_without_end, [LOGOUT, "token-without-end", "weak-secret"]),
             (lambda: UpstreamJWTStrategy[Any, Any]("SECRET", None), [LOGOUT, "token-without-end", "weak-secret"]),
             (functools.partial(JWTStrategy, SECRET, 3600), [LOGOUT]),
@@ -206,7 +226,29 @@ def made_in_a_function(manager: type[Manager]) -> Any:
     return get_user_manager
 
 
+class TestRouters:
+    def test_of_fastapi_users_itself(self) -> None:
+        app, users = make()
+        app.include_router(UpstreamFastAPIUsers(users.get_user_manager, [bearer]).get_verify_router(schemas.BaseUser))
+        assert codes(app, users) == ["stock-routers"]
+
+    def test_of_its_object(self) -> None:
+        _, users = make()
+        assert codes(FastAPI(), UpstreamFastAPIUsers(users.get_user_manager, [bearer])) == ["stock-routers"]
+
+
+class Privileging(Manager):
+    own_fields = Manager.own_fields | {"is_verified"}
+    registration_fields = Manager.registration_fields | {"is_superuser", "phone"}
+
+
 class TestManager:
+    def test_fields_that_give_rights(self) -> None:
+        app, users = make(manager=made_in_a_function(Privileging))
+        assert codes(app, users) == ["privileged-fields"]
+        with pytest.warns(SecurityWarning, match="set is_superuser, is_verified of"):
+            check_security(app, users)
+
     @pytest.mark.parametrize(
         "get_manager", [yields_documented, annotated, made_in_a_function(Unlimited), Unlimited], ids=range(4)
     )

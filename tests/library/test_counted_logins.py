@@ -284,4 +284,6 @@ async def test_tables_are_counted_apart(store: Store) -> None:
             for manager in managers[1:]:
                 assert (await manager.sign_in(credentials(ANNA), request())) is not None
                 assert (await manager.sign_in(credentials("nobody@example.com"), request())) is None
+        mailed = [await manager.may_mail_to(ANNA, "reset_password") for manager in managers * 2]
+        assert mailed == [True] * 3 + [False] * 3
     engine.dispose()

@@ -81,8 +81,10 @@ def waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("waits")
 class TestTheDeadline:
-    async def refused_after(self, hasher: PasswordHasher, clock: Clock, stored: str | None) -> float:
-        verified = await hasher.verify("wrong", stored)
+    async def refused_after(
+        self, hasher: PasswordHasher, clock: Clock, stored: str | None, typed: str = "wrong"
+    ) -> float:
+        verified = await hasher.verify(typed, stored)
         await hasher.wait_to_refuse(verified)
         return clock.now - verified.began
 
@@ -121,6 +123,15 @@ class TestTheDeadline:
         for _ in range(40):
             await hasher.verify("wrong", dear.hash(PASSWORD))
         assert await self.refused_after(hasher, clock, None) == DEADLINE
+
+    async def test_is_twice_as_long_for_a_password_in_two_spellings(
+        self, hasher: PasswordHasher, clock: Clock, dear: Timed
+    ) -> None:
+        """Each is tried with an old hash, so nobody is refused earlier than somebody who has one."""
+        await hasher.wait_to_refuse(await hasher.verify("wrong", None))
+        stored = [None, hasher.password_helper.hash(PASSWORD), dear.hash(PASSWORD)]
+        refused = {await self.refused_after(hasher, clock, one, "u\u0308ber") for one in stored}
+        assert refused == {2 * DEADLINE}
 
     async def test_without_legacy_schemes_there_is_none(self, clock: Clock, today: Timed) -> None:
         hasher = PasswordHasher(PasswordHelper(PasswordHash((today,)), legacy=()))

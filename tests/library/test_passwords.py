@@ -105,6 +105,23 @@ class TestVerify:
         assert composed != decomposed
         assert (await hasher.verify(decomposed, await hasher.hash(composed))).is_right
 
+    @pytest.mark.parametrize("scheme", [Argon2Hasher(), BcryptHasher(rounds=4)], ids=["argon2", "bcrypt"])
+    async def test_an_old_hash_is_of_the_password_as_it_was_typed(
+        self, hasher: PasswordHasher, scheme: Argon2Hasher | BcryptHasher
+    ) -> None:
+        decomposed = unicodedata.normalize("NFD", "Zürich is larger")
+        old = password.PasswordHelper(PasswordHash((scheme,))).hash(decomposed)
+
+        verified = await hasher.verify(decomposed, old)
+        assert (verified, verified.spellings) == (Verified(is_right=True, needs_upgrade=True), 2)
+        assert (await hasher.verify(decomposed, hasher.password_helper.hash(decomposed))).is_right
+
+    async def test_a_legacy_scheme_that_is_not_accepted_costs_nothing(self, counting: CountingHasher) -> None:
+        helper = PasswordHelper(PasswordHash((counting,)), legacy=())
+        decomposed = unicodedata.normalize("NFD", "Zürich is larger")
+        assert helper.verify(decomposed, Argon2Hasher().hash(decomposed)) == Verified(is_right=False)
+        assert helper.verify(decomposed, None).spellings == 1
+
 
 class TestThreads:
     async def test_the_event_loop_hashes_nothing(self, hasher: PasswordHasher, counting: CountingHasher) -> None:

@@ -58,6 +58,24 @@ class TestConfirm:
         last = accounts.manager.letters[-1]
         assert (last.kind, last.to, last.token) == (LetterKind.EMAIL_TAKEN, B, None)
 
+    async def test_the_former_address_was_verified_meanwhile(self, accounts: Accounts) -> None:
+        """Whoever verified it has got no link to undo the change, so it does not happen."""
+        user = await accounts.user(A)
+        await accounts.manager.request_change_email(user, B, PASSWORD)
+        token = accounts.manager.token(LetterKind.CONFIRM_EMAIL)
+        await accounts.manager.request_verify(user)
+        await accounts.manager.verify(accounts.manager.token(LetterKind.VERIFY))
+        with pytest.raises(InvalidChangeEmailToken):
+            await accounts.manager.confirm_email(token)
+        assert accounts.stores.emails() == [A]
+        await change(accounts, await accounts.reload(user.id), B)
+        assert accounts.stores.emails() == [B]
+
+    async def test_the_former_address_was_never_verified(self, accounts: Accounts) -> None:
+        await accounts.manager.request_change_email(await accounts.user(A), B, PASSWORD)
+        await accounts.manager.confirm_email(accounts.manager.token(LetterKind.CONFIRM_EMAIL))
+        assert accounts.stores.emails() == [B]
+
     async def test_the_address_was_taken_meanwhile(self, accounts: Accounts) -> None:
         user = await accounts.user(A, is_verified=True)
         token, _ = await request(accounts, user, B)

@@ -102,9 +102,9 @@ def _columns(user_table: type[Any]) -> Iterator[tuple[str, Column[Any]]]:
 
 
 def _too_long(user_table: type[Any], written: Mapping[str, Any]) -> list[str]:
-    """Return the attributes whose text is too long; else those with numbers; else all that were written."""
+    """Return the attributes whose text is too long; else those with numbers; else all that a client may have sent."""
     lengths = {key: getattr(column.type, "length", None) or sys.maxsize for key, column in _columns(user_table)}
     strings = {key: value for key, value in written.items() if isinstance(value, str)}
     texts = [key for key, value in strings.items() if len(value) > lengths.get(key, sys.maxsize)]
     numbers = [key for key, value in written.items() if isinstance(value, Number) and not isinstance(value, bool)]
-    return sorted(texts or numbers or written)
+    return sorted(texts or numbers or written.keys() - {"hashed_password"})

@@ -25,7 +25,7 @@ from fastapi_users_sqlmodel.audit import AuditEventKind, Origin
 from fastapi_users_sqlmodel.database._accounts import AccountStore
 from fastapi_users_sqlmodel.database._refusals import raise_explained
 from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
-from fastapi_users_sqlmodel.identity import canonical_email
+from fastapi_users_sqlmodel.identity import canonical_email, is_storable
 from fastapi_users_sqlmodel.passwords import (
     PasswordHasher,
     PasswordHelper,
@@ -144,12 +144,22 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
             raise FieldsNotAllowed(unknown, f"is no attribute of {self.user_db.user_table.__name__}")
 
     def _require_values(self, changes: Mapping[str, Any]) -> None:
-        """Refuse null where the column takes none: the schemas of FastAPI Users say null for what is not sent."""
+        """Refuse null where the column takes none, and values that no column holds: their fields are known only now.
+
+        The schemas of FastAPI Users say null for what is not sent.
+        """
         self._require_attributes(changes.keys() - {"password"})
         columns = account_tables(self.user_db.user_table).user_columns
         missing = [name for name, value in changes.items() if value is None and name in columns]
         if refused := sorted(name for name in missing if not columns[name].nullable):
             raise FieldsNotAllowed(refused, "cannot be null")
+        texts = [name for name, value in changes.items() if isinstance(value, str) and not is_storable(value)]
+        if texts:
+            raise FieldsNotAllowed(sorted(texts), "must not contain NUL or a lone surrogate")
+        # SQLite's driver raises an OverflowError of its own.
+        numbers = [name for name, value in changes.items() if isinstance(value, int) and not -(2**63) <= value < 2**63]
+        if numbers:
+            raise FieldsNotAllowed(sorted(numbers), "is too long or out of range")
 
     async def release(self) -> None:
         """Commit what was done and give the connection back, before slow work such as hashing.
@@ -284,7 +294,12 @@ class AccountManager(manager.BaseUserManager[UP, ID], Generic[UP, ID]):
 
     async def may_mail_to(self, email: str, about: str) -> bool:
         """Count a mail about something to an address, unless that would be too many: then it must not be sent."""
-        return self.throttle is None or await self.throttle.may_mail_to(canonical_email(email), about)
+        address = self._key("email", canonical_email(email))
+        return self.throttle is None or await self.throttle.may_mail_to(address, about)
+
+    def _key(self, kind: str, name: str) -> str:
+        """Name an account for the limits, with its table: several user tables may share one `Throttle`."""
+        return f"{account_tables(self.user_db.user_table).users.fullname}:{kind}:{name}"
 
     async def _may_mail(self, email: str, purpose: Purpose, request: Request | None) -> bool:
         """Count a mail that somebody asks for: too many from a network are refused, too many to an address not sent."""

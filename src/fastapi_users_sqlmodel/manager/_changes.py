@@ -67,17 +67,20 @@ class Changes(MailedTokens[UP, ID], Generic[UP, ID]):
         """Make the address that a token was sent to the user's, and end all sessions but the one that asked for it.
 
         Raises:
-            InvalidChangeEmailToken: It is unknown, used, or too old, or the address is taken by now.
+            InvalidChangeEmailToken: It is unknown, used, or too old; or the address is taken by now; or the former
+                address was verified after the token was asked for, so that its owner could not undo the change.
         """
         async with self.user_db.transaction():
             user, issued = await self._use(Purpose.CHANGE_EMAIL, token, InvalidChangeEmailToken)
             if await self.user_db.ask(tokens.is_reserved, issued.email, besides=user.id):
                 raise InvalidChangeEmailToken
-            previous = user.email
+            previous, was_verified = user.email, user.is_verified
             user = await self._set_email(user, issued.email, AuditEventKind.CHANGE_EMAIL, request)
             await self._end_sessions(user.id, besides=issued.session_id)
             lifetime = timedelta(seconds=self.undo_change_email_token_lifetime_seconds)
-            await self.user_db.ask(tokens.extend_undo, user.id, email=previous, lifetime=lifetime)
+            can_undo = await self.user_db.ask(tokens.extend_undo, user.id, email=previous, lifetime=lifetime)
+            if was_verified and not can_undo:
+                raise InvalidChangeEmailToken
         return user
 
     async def undo_change_email(self, token: str, request: Request | None = None) -> UndoneEmailChange[UP]:

@@ -20,7 +20,6 @@ from fastapi_users_sqlmodel.passwords import (
     HashingQueueFullError,
     Verified,
 )
-from fastapi_users_sqlmodel.tables._accounts import account_tables
 from fastapi_users_sqlmodel.throttling import Reservation, client_network
 
 
@@ -184,7 +183,3 @@ class SignIns(AccountManager[UP, ID], Generic[UP, ID]):
 
     def _account(self, user: UserProtocol[Any]) -> str:
         return self._key("id", str(user.id))
-
-    def _key(self, kind: str, name: str) -> str:
-        """Name an account for the limits, with its table: several user tables may share one `Throttle`."""
-        return f"{account_tables(self.user_db.user_table).users.fullname}:{kind}:{name}"

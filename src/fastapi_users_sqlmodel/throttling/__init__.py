@@ -35,7 +35,7 @@ class ThrottleLimits:
 class Throttle:
     """Counts before it happens what may not happen often, so that simultaneous attempts do not slip through.
 
-    Accounts are user ids or canonical names, each with its table; addresses are canonical, networks are those of
+    Accounts are user ids or canonical names, and addresses are canonical, each with its table; networks are those of
     `client_network`. Only hashes of them are kept. While Redis is away, each process counts for itself.
 
     Args:
