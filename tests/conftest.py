@@ -18,8 +18,8 @@ from tests.valkey import valkey_server
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark products as thorough: without them, each value of each parameter of a test remains in one case at least.
 
-    PostgreSQL, which production uses, is preferred where several cases would do. Tests whose every case counts are
-    marked `every_combination`.
+    PostgreSQL, which production uses, is preferred where several cases would do; a test that starts processes has no case
+    for SQLite beside it. Tests whose every case counts are marked `every_combination`.
     """
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -43,7 +43,14 @@ def _dispensable(cases: list[pytest.Item]) -> list[pytest.Item]:
 
 def _values(case: Any) -> set[tuple[int, str]]:
     # Private, because pytest has no public way to tell the values of one `parametrize` from those of another.
-    return {*enumerate(case.callspec._idlist)}  # noqa: SLF001
+    values = {*enumerate(case.callspec._idlist)}  # noqa: SLF001
+    return {each for each in values if each[1] not in {"sqlite", "postgresql"}} | _database(case)
+
+
+def _database(case: Any) -> set[tuple[int, str]]:
+    """Return the database as a value that counts, or, for a test that starts processes, the same for both."""
+    names = [name for name in ("sqlite", "postgresql") if name in case.callspec._idlist]  # noqa: SLF001
+    return {(-1, "any" if "interpreter" in case.fixturenames else name) for name in names}
 
 
 class CreateDatabase(Protocol):

@@ -81,6 +81,7 @@ asyncio.run(main())
     assert (ran.stdout, ran.stderr) == ("['Ann@example.com']\n", "")
 
 
+@pytest.mark.thorough
 def test_listing_passes_mypy_strict(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api")
     (tmp_path / "listing.py").write_text(blocks(README, "python")[0])

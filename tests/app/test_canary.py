@@ -93,7 +93,7 @@ class House:
         return [token for message in self.inbox.messages for token in TOKEN.findall(text_of(message))]
 
 
-@pytest.fixture(params=["console", "json"])
+@pytest.fixture(params=["console", pytest.param("json", marks=pytest.mark.thorough)])
 async def house(request: pytest.FixtureRequest, programs: Programs, database_url: str) -> AsyncIterator[House]:
     inbox = Inbox()
     async with mail_server(inbox) as port:

@@ -107,6 +107,7 @@ class TestServing:
         assert "Traceback" not in ran.err
         assert "Finished server process" in ran.err
 
+    @pytest.mark.thorough
     def test_it_ends_though_an_upload_is_stuck(self, programs: Programs) -> None:
         server = start_server(programs, database_url="sqlite://")
         with socket.create_connection(("127.0.0.1", httpx2.URL(server.url).port or 0)) as stuck:

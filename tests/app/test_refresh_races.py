@@ -228,6 +228,7 @@ class TestReplay:
             await house.assert_dead(third, *([tokens_of(newest)] if newest.is_success else []))
         assert await house.sessions_of(other) == [other.session_id]
 
+    @pytest.mark.thorough
     async def test_after_the_ten_seconds(self, programs: Programs, database_url: str, hashed_password: str) -> None:
         """Also while the successor is unused: it may be its thief who waits. A restart forgets nothing."""
         migrated(database_url)

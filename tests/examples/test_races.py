@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.examples.running import (
     CONFIGURED,
     NEW_PASSWORD,
@@ -28,12 +30,13 @@ class TestRaces:
         assert {answer.text for answer in answers if answer.is_error} == {'{"detail":"REGISTER_USER_ALREADY_EXISTS"}'}
         assert count(example_url, 'SELECT count(*) FROM "user"') == 1
 
+    @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.thorough)])
     async def test_of_eight_who_use_one_token_at_once_one_does(
-        self, programs: Programs, database_url: str, notes: Path
+        self, programs: Programs, database_url: str, notes: Path, rounds: int
     ) -> None:
         server = start_example(programs, CONFIGURED, DATABASE_URL=database_url, NOTES=str(notes), LIMITS="off")
         async with server.client() as client:
-            for number in range(50):
+            for number in range(rounds):
                 email = f"user{number}@example.com"
                 user_id = await register(client, email)
                 await client.post("/auth/forgot-password", json={"email": email})

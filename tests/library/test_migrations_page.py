@@ -14,6 +14,7 @@ from tests.library.postgres_roles import create_owned as create_owned  # noqa: P
 
 PAGE = read_page("docs/migrations.md")
 CODE = [(name, code) for _, name, code in walk(PAGE) if name]
+ENVIRONMENTS = [code for name, code in CODE if name == "alembic/env.py"]
 MODELS = """
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -28,7 +29,9 @@ class Contact(Base):
 
 
 class TestEnvironments:
-    @pytest.mark.parametrize("env", [code for name, code in CODE if name == "alembic/env.py"])
+    @pytest.mark.parametrize(
+        "env", [ENVIRONMENTS[0], *(pytest.param(env, marks=pytest.mark.thorough) for env in ENVIRONMENTS[1:])]
+    )
     def test_run(self, project: AlembicProject, create_owned: CreateOwned, env: str) -> None:
         owned = create_owned("CREATEDB", owns=True)
         (version,) = [code for name, code in CODE if name.startswith("alembic/versions/")]

@@ -55,11 +55,13 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"{Path(line.split(':')[0]).name}:{line.split(':')[1]} {line[line.rindex('[') :]}" for line in errors]
 
 
+@pytest.mark.thorough
 def test_the_promises_are_kept(complaints: list[str]) -> None:
     assert [line for line in complaints if not line.startswith("wrong.py")] == []
     assert "ignore" not in "".join(path.read_text() for path in (ROOT / FOLDER).glob("*.py"))
 
 
+@pytest.mark.thorough
 def test_a_wrong_program_is_refused(complaints: list[str]) -> None:
     assert [line for line in complaints if line.startswith("wrong.py")] == [
         "wrong.py:17 [assignment]",

@@ -120,6 +120,9 @@ async def printed(server: Server, words: str) -> str:
     return token
 
 
+@pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)], indirect=True
+)
 async def test_accounts(app: Outside) -> None:
     server = app.serve()
     async with server.client() as client:
