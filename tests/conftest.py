@@ -18,8 +18,8 @@ from tests.valkey import valkey_server
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark products as thorough: without them, each value of each parameter of a test remains in one case at least.
 
-    PostgreSQL, which production uses, is preferred where several cases would do; a test that starts processes has no case
-    for SQLite beside it. Tests whose every case counts are marked `every_combination`.
+    PostgreSQL, which production uses, is preferred where several cases would do. A test that starts processes runs on
+    PostgreSQL alone. Tests whose every case counts are marked `every_combination`.
     """
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import pytest
+import time_machine
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from fastapi_users.exceptions import InvalidResetPasswordToken, InvalidVerifyToken, UserNotExists
 from sqlalchemy import Engine, QueuePool, create_engine, make_url, select
@@ -156,6 +157,22 @@ class TestBearer:
         assert len({token.refresh_token for token in again if token is not None}) == 1
         assert None not in again
         assert rows(accounts, "generation") == [(1,)]
+
+    async def test_is_given_again_for_ten_seconds_and_then_it_is_a_replay(
+        self, accounts: Accounts, others: Accounts
+    ) -> None:
+        with time_machine.travel("2030-01-01T00:00:00Z", tick=False) as clock:
+            first = await sign_in(accounts, await accounts.user())
+            second = await bearer_strategy(accounts).refresh(first.refresh_token)
+            clock.shift(9.9)
+            again = await bearer_strategy(others).refresh(first.refresh_token)
+            assert again is not None
+            assert second is not None
+            assert again.refresh_token == second.refresh_token
+            clock.shift(0.1)
+            assert await bearer_strategy(others).refresh(first.refresh_token) is None
+        assert rows(accounts, "id") == []
+        assert accounts.events() == ["refresh_token_replayed"]
 
     async def test_a_replayed_one_ends_the_session(self, accounts: Accounts, others: Accounts) -> None:
         """And says so in the audit trail, which is committed."""
