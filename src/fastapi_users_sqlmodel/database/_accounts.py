@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from fastapi_users_sqlmodel.database._canonical import has_listeners
 from fastapi_users_sqlmodel.database._lookups import Lookups, column, fits
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
+from fastapi_users_sqlmodel.database._transactions import locked_user, note_locked
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
 from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
@@ -50,8 +51,12 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
         return await self._read_admitted(column(self.user_table, "id") == id, as_of_now=True)
 
     async def lock(self, id: ID) -> UP | None:  # noqa: A002  # FastAPI Users' name
-        """Get a single user as of now, whom nobody else changes until this transaction ends."""
-        return await self._read_admitted(column(self.user_table, "id") == id, lock=True)
+        """Lock a user until the transaction ends, and return the row as it is now.
+
+        A user that this transaction has locked or inserted already is returned without a statement.
+        """
+        user = await self.run(self._lock, id)
+        return user if user is not None and await self.admits(user.id) else None
 
     async def lock_by_email(self, email: str) -> UP | None:
         """Do the same by e-mail, in whatever spelling, whether or not there is such a user: one statement.
@@ -80,8 +85,8 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
         """Replace a hash by a stronger one of the same password, unless the password was changed meanwhile."""
         async with self.transaction():
             is_upgraded = await self.ask(_upgrade_hash, id, known_hash, upgraded)
-            # Whoever holds the user in this session knows the new one.
-            return is_upgraded and await self.lock(id) is not None
+            # The user object in this session gets the new hash.
+            return is_upgraded and await self.reread(id) is not None
 
     async def ask[**P, T](
         self, work: Callable[Concatenate[Connection, AccountTables, P], T], *args: P.args, **kwargs: P.kwargs
@@ -98,6 +103,10 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
         user = await self.run(self._read, condition, lock=lock, as_of_now=as_of_now)
         return user if user is not None and await self.admits(user.id) else None
 
+    def _lock(self, session: Session, key: ID) -> UP | None:
+        known: UP | None = locked_user(session, key)
+        return known if known is not None else self._read(session, column(self.user_table, "id") == key, lock=True)
+
     def _read(self, session: Session, condition: Any, *, lock: bool = False, as_of_now: bool = False) -> UP | None:
         statement = select(self.user_table).where(condition)
         if lock:
@@ -105,7 +114,10 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
             statement = statement.with_for_update(of=self.user_table)
         if lock or as_of_now:
             statement = statement.execution_options(populate_existing=True)
-        return session.scalars(statement).unique().one_or_none()
+        user = session.scalars(statement).unique().one_or_none()
+        if lock and user is not None:
+            note_locked(session, user)
+        return user
 
     def _read_by_session(self, session: Session, values: dict[str, Any]) -> tuple[UP, LiveSession] | None:
         row = session.execute(_by_session(self.user_table), values).unique().one_or_none()

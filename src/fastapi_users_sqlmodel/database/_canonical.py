@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Update, bindparam, event, select
+from sqlalchemy import BindParameter, Connection, Update, bindparam, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
+from fastapi_users_sqlmodel.database._transactions import listen, listen_on_class
 from fastapi_users_sqlmodel.identity import canonical_email, typed_email
-from fastapi_users_sqlmodel.reading import SyncBriefSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables, tables_beside
 
 _BATCH = 10_000
@@ -43,8 +43,7 @@ def stale_emails(connection: Connection, user_table: type[Any]) -> Iterator[Stal
 
 def keep_canonical(session: Session) -> None:
     """Let each UPDATE of this session that sets a user's `email` to a value set `email_canonical` with it."""
-    if not isinstance(session, SyncBriefSession) and not event.contains(session, "do_orm_execute", _on_execute):
-        event.listen(session, "do_orm_execute", _on_execute)
+    listen(session, _LISTENERS)
 
 
 def has_listeners(session: Session) -> bool:
@@ -52,8 +51,6 @@ def has_listeners(session: Session) -> bool:
     return any(listener is not _on_execute for listener in session.dispatch.do_orm_execute)
 
 
-# Once for the class, which is ours: a request of the service makes several of these sessions.
-@event.listens_for(SyncBriefSession, "do_orm_execute")
 def _on_execute(state: ORMExecuteState) -> Any:
     statement = state.statement
     tables = tables_beside(statement.table) if isinstance(statement, Update) else None
@@ -113,3 +110,7 @@ def _typed(email: str | None) -> str | None:
 
 def _canonical(email: str | None) -> str | None:
     return canonical_email(email) if email is not None else None
+
+
+_LISTENERS = {"do_orm_execute": _on_execute}
+listen_on_class(_LISTENERS)

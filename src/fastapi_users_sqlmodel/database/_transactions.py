@@ -1,10 +1,11 @@
-"""Several operations of a store in one transaction, and what follows its commit, whoever commits."""
+"""Run several operations of a store in one transaction, and hooks after its commit."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Concatenate
+from typing import Any, Concatenate, Self
 
+import sqlmodel
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
 from sqlalchemy.orm.attributes import set_committed_value
@@ -12,13 +13,18 @@ from sqlalchemy.util.concurrency import await_only
 
 type Hook = Callable[[], Awaitable[None]]
 
+# Keys in the `info` of a session that a store works on; each is removed when its transaction ends.
 _WAITING = "fastapi_users_sqlmodel.waiting_for_commit"
 _COMMITTED = "fastapi_users_sqlmodel.committed"
-_IN_PART = "fastapi_users_sqlmodel.in_part"
+_PART = "fastapi_users_sqlmodel.part"
+
+
+class StoreSession(sqlmodel.Session):
+    """A session whose class has the listeners of the stores, so that none is added to each session."""
 
 
 class Transactions:
-    """What a store does for those who need several of its operations to be one."""
+    """Transactions on the session of a store."""
 
     session: Any
     user_table: type[Any]
@@ -32,14 +38,14 @@ class Transactions:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Make one transaction of what happens inside; in one that was opened explicitly, a savepoint.
+        """Make one transaction of the block; a savepoint in a transaction that was opened explicitly.
 
-        On a plain session it is committed at the end. What was given to `after_commit` follows the commit, whoever does
-        it.
+        On a plain session, the transaction is committed at the end of the block. The hooks given to `after_commit` run
+        after the outermost commit.
         """
         part = _Part()
         try:
-            # Inside: whoever is cancelled while it begins, leaves nothing open either.
+            # In the `try`: a cancellation while the transaction begins must not leave it open.
             await self.run(part.begin, self.user_table)
             yield
             await self.run(part.commit)
@@ -51,34 +57,41 @@ class Transactions:
                 await hook()
 
     def after_commit(self, hook: Hook) -> None:
-        """Run a hook after the commit of the transaction that is under way; if that is rolled back, never.
+        """Run a hook after the commit of the present transaction; never if the transaction is rolled back.
 
-        A sync session cannot wait for a hook while it commits: in a transaction that was opened explicitly on one, the
-        hook is run at the end of our own part of it.
+        A sync session cannot wait for a hook while it commits: in a transaction that was opened explicitly, the hook
+        runs at the end of the outermost `transaction()` block.
         """
         session: Session = getattr(self.session, "sync_session", self.session)
+        listen(session, _LISTENERS)
         session.info.setdefault(_WAITING, []).append((hook, session.get_nested_transaction()))
 
     async def release(self) -> None:
-        """Commit what was done on a plain session and give its connection back, before slow work such as hashing.
+        """Commit a plain session and return its connection to the pool, before slow work such as hashing.
 
-        A transaction that was opened explicitly is not ours to end: nothing happens.
+        Does nothing in a transaction that was opened explicitly.
         """
         await self.run(_release)
 
 
 @dataclass(slots=True)
 class _Part:
-    """A transaction of ours, or our part of another one, as a savepoint."""
+    """One `transaction()` block: a transaction, or a savepoint in one."""
 
     savepoint: SessionTransaction | None = None
     has_begun: bool = False
-    is_outermost: bool = False
+    outer: Self | None = None
     before: list[tuple[object, dict[str, Any]]] = field(default_factory=list)
+    # The users that this block has locked or inserted, by id.
+    locked: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def is_outermost(self) -> bool:
+        return self.outer is None
 
     def begin(self, session: Session, row_type: type[object]) -> None:
-        self.is_outermost = _IN_PART not in session.info
-        session.info[_IN_PART] = True
+        self.outer = session.info.get(_PART)
+        session.info[_PART] = self
         self.before = [(row, loaded(row)) for row in session]
         if is_plain(session):
             _release(session)
@@ -93,6 +106,8 @@ class _Part:
     def commit(self, session: Session) -> None:
         if self.savepoint is not None:
             self.savepoint.commit()
+            if self.outer is not None:
+                self.outer.locked.update(self.locked)
             self._end(session)
             return
         waiting = session.info.pop(_WAITING, [])
@@ -112,8 +127,28 @@ class _Part:
             restore(row, values)
 
     def _end(self, session: Session) -> None:
-        if self.is_outermost:
-            session.info.pop(_IN_PART, None)
+        # A block that failed to begin may not be the present one.
+        if session.info.get(_PART) is self:
+            session.info.pop(_PART)
+            if self.outer is not None:
+                session.info[_PART] = self.outer
+
+
+def note_locked(session: Session, user: Any) -> None:
+    """Remember until the end of the present block that this session has locked, or inserted, a user."""
+    if (part := session.info.get(_PART)) is not None:
+        part.locked[user.id] = user
+
+
+def locked_user(session: Session, user_id: Any) -> Any | None:
+    """Return a user that the present block has locked or inserted, if every attribute is loaded; else None."""
+    part: _Part | None = session.info.get(_PART)
+    while part is not None:
+        user = part.locked.get(user_id)
+        if user is not None and user in session and not inspect(user).expired_attributes:
+            return user
+        part = part.outer
+    return None
 
 
 def is_plain(session: Session) -> bool:
@@ -170,16 +205,14 @@ def _release(session: Session) -> None:
         commit_and_keep(session)
 
 
-# A hook that waits for a transaction which somebody else has opened, and will commit or not: the session tells.
+# Hooks that wait for a commit of somebody else are run by listeners. A session gets them with its first hook.
 
 
-@event.listens_for(Session, "after_commit")
 def _on_commit(session: Session) -> None:
     if _WAITING in session.info and not session.in_nested_transaction():
         session.info[_COMMITTED] = session.info.pop(_WAITING)
 
 
-@event.listens_for(Session, "after_soft_rollback")
 def _on_rollback(session: Session, rolled_back: SessionTransaction) -> None:
     if rolled_back.nested and _WAITING in session.info:
         waiting = session.info[_WAITING]
@@ -194,17 +227,39 @@ def _is_within(transaction: SessionTransaction | None, other: SessionTransaction
     return False
 
 
-@event.listens_for(Session, "after_transaction_end")
 def _on_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session.info.pop(_WAITING, None)
         if committed := session.info.pop(_COMMITTED, None):
-            # Inside `with session.begin()`, SQLAlchemy forbids the session until that ends; its transaction is over,
-            # and what a hook does is another one.
+            # Inside `with session.begin()`, SQLAlchemy refuses statements until the block ends. The transaction is
+            # over, and the hooks work in another one.
             context, session._trans_context_manager = session._trans_context_manager, None  # noqa: SLF001
             try:
-                # We are in the greenlet of `AsyncSession.commit`, and the session is free for what the hook asks of it.
+                # This is the greenlet of `AsyncSession.commit`: it can wait for a coroutine.
                 for hook, _ in committed:
                     await_only(hook())
             finally:
                 session._trans_context_manager = context  # noqa: SLF001
+
+
+_LISTENERS: dict[str, Callable[..., Any]] = {
+    "after_commit": _on_commit,
+    "after_soft_rollback": _on_rollback,
+    "after_transaction_end": _on_end,
+}
+
+
+def listen(session: Session, listeners: Mapping[str, Callable[..., Any]]) -> None:
+    """Add listeners to a session, once; the class `StoreSession` has them already."""
+    for name, listener in listeners.items():
+        if not isinstance(session, StoreSession) and not event.contains(session, name, listener):
+            event.listen(session, name, listener)
+
+
+def listen_on_class(listeners: Mapping[str, Callable[..., Any]]) -> None:
+    """Add listeners to `StoreSession`."""
+    for name, listener in listeners.items():
+        event.listen(StoreSession, name, listener)
+
+
+listen_on_class(_LISTENERS)

@@ -23,6 +23,7 @@ from fastapi_users_sqlmodel.database._session import (
     reload,
     writing,
 )
+from fastapi_users_sqlmodel.database._transactions import note_locked
 from fastapi_users_sqlmodel.exceptions import UserInUse
 from fastapi_users_sqlmodel.identity import is_storable
 
@@ -110,6 +111,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         except DBAPIError as error:
             raise_explained(error, self.user_table, create_dict)
         reload(session, user)
+        note_locked(session, user)
         return user
 
     def _update(self, session: Session, user: UP, row: object, update_dict: dict[str, Any]) -> UP:

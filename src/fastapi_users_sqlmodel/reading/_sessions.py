@@ -8,9 +8,9 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.orm import SessionTransaction
-from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from fastapi_users_sqlmodel.database._transactions import StoreSession
 from fastapi_users_sqlmodel.engines import NO_BEGIN
 
 
@@ -28,7 +28,7 @@ def no_transactions(engine: Engine) -> dict[str, Any]:
     return {NO_BEGIN: True} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
 
 
-class SyncBriefSession(Session):
+class SyncBriefSession(StoreSession):
     """What stands behind a `BriefSession`."""
 
 
@@ -89,14 +89,14 @@ def has_connection(session: SQLAlchemySession) -> bool:
     return _HAS_CONNECTION in session.info
 
 
-@event.listens_for(SQLAlchemySession, "after_begin")
+@event.listens_for(SyncBriefSession, "after_begin")
 def _on_begin(session: SQLAlchemySession, transaction: SessionTransaction, _connection: object) -> None:
     while transaction.parent is not None:
         transaction = transaction.parent
     session.info[_HAS_CONNECTION] = transaction
 
 
-@event.listens_for(SQLAlchemySession, "after_transaction_end")
+@event.listens_for(SyncBriefSession, "after_transaction_end")
 def _on_end(session: SQLAlchemySession, transaction: SessionTransaction) -> None:
     # Whoever was told before may have begun the next one.
     if session.info.get(_HAS_CONNECTION) is transaction:
