@@ -51,10 +51,15 @@ def test_listing_runs_and_reaches_users_through_a_team(tmp_path: Path) -> None:
 
 import asyncio
 
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import selectinload
 from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from fastapi_users_sqlmodel import rel
+from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, rel
+
+engine = create_async_engine("sqlite+aiosqlite:///./test.db")
+async_session_maker = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
 
 async def main() -> None:
@@ -63,7 +68,7 @@ async def main() -> None:
     async with async_session_maker() as session:
         session.add(Team(id=1, name="Team"))
         await session.commit()
-        user_db = await get_user_db(session)
+        user_db = SQLAlchemyUserDatabase(session, User)
         await user_db.create({"email": "Ann@example.com", "hashed_password": "-", "team_id": 1})
         assert await user_db.get_by_email("ANN@EXAMPLE.COM") is not None
     async with async_session_maker() as session:
