@@ -21,7 +21,7 @@ def growth_chart(section: Section) -> str:
     requests = list(dict.fromkeys(request for _, request in lines))
     sizes = sorted({record["users"] for record in section.records})
     chart = pygal.XY(
-        title="Milliseconds of one answer, by number of users (SQLite dashed)",
+        title="Milliseconds per response, by number of users (SQLite dashed)",
         x_title="users",
         width=960,
         height=640,

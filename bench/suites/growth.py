@@ -32,10 +32,10 @@ def run(
     section = Section(
         "growth",
         "Growth",
-        f"One worker for each size, in turns, {CONNECTIONS} connections, driven by {generator.name}; {pace.rounds} "
-        f"rounds of {pace.seconds} s. Milliseconds of one answer (and of them the server process's CPU time); the "
-        f"cost is 1/throughput, the last column the worst median of the rounds' ratios to {sizes[0]:,} users, which "
-        f"may be {GROWS_AT_MOST}. No password is hashed here.",
+        f"One worker for each size, {CONNECTIONS} connections, driven by {generator.name}; {pace.rounds} rounds of "
+        f"{pace.seconds} s, alternating between the sizes. Milliseconds per response (1/throughput), in parentheses "
+        f"the CPU time of the server process. The last column is the highest ratio to {sizes[0]:,} users, as a median "
+        f"of the rounds; the bound is {GROWS_AT_MOST}. Password hashing is turned off.",
         ("database", "request", *(f"{size:,} users" for size in sizes), "grows by"),
         plot="growth.svg",
         plot_of="Cost against the number of users",

@@ -25,11 +25,11 @@ def run(made: list[Databases], generator: Generator, console: Console, *, reques
     section = Section(
         "memory",
         "Memory",
-        f"One worker, {SIZE:,} users, {CONNECTIONS} connections, driven by {generator.name}: {requests:,} requests, of "
-        "a hundred 40 `/users/me`, 20 pages of a group, 15 of items, 14 posts, 10 new items and one sign-in. Mebibytes "
-        f"of resident memory: at most {HOLDS_AT_MOST}, and at the end at most {GROWS_AT_MOST - 1:.0%} more than after "
-        f"{SETTLED * STEP:,}.",
-        ("database", "first", f"after {SETTLED * STEP:,}", "most", "at the end", "grows by"),
+        f"One worker, {SIZE:,} users, {CONNECTIONS} connections, driven by {generator.name}: {requests:,} requests. Of "
+        "100 requests 40 are `/users/me`, 20 pages of a group, 15 pages of items, 14 posts, 10 new items and one "
+        f"sign-in. Resident memory in MiB. Bounds: at most {HOLDS_AT_MOST}, and at the end at most "
+        f"{GROWS_AT_MOST - 1:.0%} more than after {SETTLED * STEP:,} requests.",
+        ("database", "at the start", f"after {SETTLED * STEP:,}", "maximum", "at the end", "ratio"),
     )
     for databases in made:
         database = databases.of_size(SIZE)

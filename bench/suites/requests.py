@@ -27,11 +27,11 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
         "requests",
         "Requests",
         f"One worker each, {SIZE:,} users in groups of 100, {CONNECTIONS} connections, driven by {generator.name}; "
-        f"{pace.rounds} rounds of {pace.seconds} s in turns. Answers a second are medians, and the ratio is the median "
-        "of the rounds' ratios; CPU is the server process's time for one answer, in milliseconds. On PostgreSQL the "
-        "ratio is the service's share of what the hand-written `limit` does, on SQLite how many times as much as the "
-        "seed's pattern, `naive`, it does, and, for information, its share of what a hand-written limit of reads does.",
-        ("database", "request", "service/s", "against", "/s", "ratio", "required", "CPU ms", "of the other"),
+        f"{pace.rounds} rounds of {pace.seconds} s, alternating between the contenders. Responses per second are "
+        "medians, and the ratio is the median of the rounds' ratios: the service's throughput divided by the other "
+        "contender's. Bounds apply to `limit` on PostgreSQL and to `naive` on SQLite; `limit of reads` is for "
+        "information. CPU is the time of the server process for one response, in milliseconds.",
+        ("database", "request", "service/s", "other", "other/s", "ratio", "bound", "service CPU", "other CPU"),
     )
     for databases in made:
         database, contenders = databases.of_size(SIZE), ("service", *OPPONENTS[databases.kind])

@@ -24,8 +24,8 @@ def run(made: list[Databases], console: Console) -> Section:
     section = Section(
         "start",
         "Start",
-        f"`python main.py` on a database of {SIZE:,} users, from the start of the process to the whole answer of "
-        f"`GET /posts/1`; seconds, of {STARTS} starts. The median may be {STARTS_WITHIN:g}.",
+        f"`python main.py` on a database of {SIZE:,} users, from the start of the process to the end of the response "
+        f"to `GET /posts/1`. Seconds, of {STARTS} starts; the bound for the median is {STARTS_WITHIN:g}.",
         ("database", "fastest", "median", "slowest"),
     )
     for databases in made:

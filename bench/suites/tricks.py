@@ -16,11 +16,11 @@ from bench.workload import Asked, Question, group, me, post
 TRICKS = {
     "shortcuts": "statements on the driver's connection, `reading`",
     "reads at once": "reads on SQLite in the event loop's thread, `reading/_drivers.py`",
-    "idle connections": "connections taken out of the pool without a greenlet, `reading/_fetch.py`",
-    "kept tokens": "verified access tokens are kept, `sessions/_tokens.py`",
-    "plain objects": "the user without the ORM's loading, `database/_objects.py`",
-    "authenticator": "one manager for all backends, `authentication`",
-    "prefixes": "routers that know their prefix, `app/api/prefixed.py`",
+    "idle connections": "connections checked out without a greenlet, `reading/_fetch.py`",
+    "kept tokens": "verified access tokens are cached, `sessions/_tokens.py`",
+    "plain objects": "users loaded without the ORM's loading machinery, `database/_objects.py`",
+    "authenticator": "one user manager for all backends, `authentication`",
+    "prefixes": "routers that match by their prefix, `app/api/prefixed.py`",
 }
 ON_SQLITE_ALONE = {"reads at once"}
 QUESTIONS = (
@@ -34,11 +34,11 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
     """Measure the service and, in turns with it, the service without each trick."""
     section = Section(
         "tricks",
-        "What each trick buys",
+        "What each optimization gains",
         f"One worker, {SIZE:,} users, {CONNECTIONS} connections, driven by {generator.name}; {pace.rounds} rounds of "
-        f"{pace.seconds} s in turns. How many times as many answers a second the service gives as it would without "
-        "this one trick; the others are there.",
-        ("database", "trick", *(question.name for question in QUESTIONS)),
+        f"{pace.seconds} s, alternating between the variants. The throughput of the service, divided by its throughput "
+        "without this one optimization.",
+        ("database", "optimization", *(question.name for question in QUESTIONS)),
     )
     for databases in made:
         database = databases.of_size(SIZE)

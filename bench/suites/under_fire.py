@@ -44,17 +44,17 @@ def run(made: list[Databases], console: Console, *, seconds: float) -> Section:
     """Measure on every database."""
     section = Section(
         "under fire",
-        "Signing in under fire",
-        f"One worker, {SIZE:,} users; {LOGINS_AT_ONCE} logins at once for {seconds:.0f} s, beside a request every 10 "
-        f"ms. Milliseconds. Under fire, the 99th percentile of `{LIVE}` may be {LIVE_P99_MS:.0f}, and the median of "
-        f"`{ME}` {ME_AT_MOST:g} times that at peace.",
+        "Sign-ins under load",
+        f"One worker, {SIZE:,} users. A request every 10 ms, first without other load, then during {LOGINS_AT_ONCE} "
+        f"concurrent sign-ins for {seconds:.0f} s. Milliseconds. Bounds under load: {LIVE_P99_MS:.0f} for the 99th "
+        f"percentile of `{LIVE}`, and {ME_AT_MOST:g} times the median without load for `{ME}`.",
         (
             "database",
             "request",
             *("median", "p99", "max"),
-            *("under fire: median", "p99", "max"),
+            *("under load: median", "p99", "max"),
             "ratio of medians",
-            "logins/s",
+            "sign-ins/s",
         ),
     )
     for databases in made:

@@ -29,14 +29,14 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
     """Measure with one worker and with several, in turns."""
     cores = os.process_cpu_count() or 1
     counts = (1, 2, 4) if cores >= CORES_FOR_FOUR else (1, 2)
-    four = "" if 4 in counts else f" Four were not tried: they want {CORES_FOR_FOUR} cores, and here are {cores}."
+    four = "" if 4 in counts else f" Four workers need {CORES_FOR_FOUR} cores; this machine has {cores}."
     section = Section(
         "workers",
         "Workers",
         f"PostgreSQL, {SIZE:,} users, {CONNECTIONS} connections for each worker, driven by {generator.name}; "
-        f"{pace.rounds} rounds of {pace.seconds} s in turns. The ratio is of CPU time for each answer, all processes "
-        f"of the service together, to that of one worker; it may be {COSTS_AT_MOST}.{four}",
-        ("request", "workers", "answers/s", "CPU ms", "ratio"),
+        f"{pace.rounds} rounds of {pace.seconds} s, alternating. The ratio compares the CPU time per response, of all "
+        f"processes of the service together, with one worker; the bound is {COSTS_AT_MOST}.{four}",
+        ("request", "workers", "responses/s", "CPU ms", "ratio"),
     )
     database = next((one.of_size(SIZE) for one in made if one.kind == "postgresql"), None)
     if database is None:
