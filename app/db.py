@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from fastapi_users_sqlmodel.reading import BriefSession, ReadOnlySession, ReadSe
 
 ALEMBIC_INI = Path(__file__).parent.parent / "alembic.ini"
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+READ_METHODS = frozenset({"GET", "HEAD"})
 IDLE_SECONDS_BEFORE_PING = 5
+# Of an ASGI scope: its route is marked with `writes`.
+_WRITES = "app.writes"
 # For a connection of the pool, and for one to a server that does not answer.
 SECONDS_TO_WAIT = 3
 
@@ -145,15 +148,36 @@ async_session_maker = async_sessionmaker(engine, class_=BriefSession, expire_on_
 read_session_maker = async_sessionmaker(read_engine, class_=ReadSession, expire_on_commit=False)
 
 
-async def get_async_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    """Hand over the request's session; what it wrote is committed when the endpoint has succeeded, before the answer.
+async def writes(connection: HTTPConnection) -> None:
+    """Mark a GET route, or a WebSocket, as writing; use as `dependencies=[Depends(writes)]` of the route or router.
 
-    A safe method holds no transaction, and cannot write.
+    FastAPI resolves these before the parameters of the endpoint, and so before the session.
     """
-    if connection.scope.get("method") in SAFE_METHODS:
-        async with read_session_maker() as session:
-            yield session
-        return
+    connection.scope[_WRITES] = True
+
+
+def is_read(connection: HTTPConnection) -> bool:
+    """Return whether a request only reads: GET and HEAD, unless its route is marked with `writes`.
+
+    A WebSocket begins with a GET and counts as one: no transaction stays open while it lasts.
+    """
+    scope = connection.scope
+    return scope.get("method", "GET") in READ_METHODS and _WRITES not in scope
+
+
+async def get_async_session(connection: HTTPConnection) -> AsyncSession:
+    """Return the session of a request.
+
+    A request that reads is in autocommit, and a flush raises. Any other request is one transaction, which is committed
+    after the endpoint has returned and before the response is sent.
+    """
+    # FastAPI exits this then. For a generator it would also open a cancel scope, which costs a quarter of a short read.
+    stack: AsyncExitStack = connection.scope["fastapi_function_astack"]
+    return await stack.enter_async_context(read_session_maker() if is_read(connection) else _transaction())
+
+
+@asynccontextmanager
+async def _transaction() -> AsyncIterator[AsyncSession]:
     async with async_session_maker() as session:
         # Explicitly begun, so that the library's stores flush and leave the commit to this line below; nothing is sent.
         session.sync_session.begin()
@@ -165,14 +189,6 @@ async def get_async_session(connection: HTTPConnection) -> AsyncIterator[AsyncSe
 def _has_something_to_commit(session: AsyncSession) -> bool:
     # What the library keeps in a session's `info` waits for the commit.
     return bool(session.info or session.new or session.dirty or session.deleted)
-
-
-async def get_autocommit_session() -> AsyncSession:
-    """Hand over a session in which each `run_sync` is by itself; nothing is open in it that would have to be closed.
-
-    It is no generator, which FastAPI would have to leave again: on a short read, that is as long as the read.
-    """
-    return read_session_maker()
 
 
 async def pause(session: AsyncSession) -> None:

@@ -13,7 +13,7 @@ from app.core.errors import BadRequest, InvalidPassword
 from app.core.settings import settings
 from app.crud.outbox import Outbox
 from app.crud.user_group import UserGroupNotFound
-from app.db import get_async_session, get_autocommit_session, pause
+from app.db import get_async_session, pause
 from app.models import User
 from fastapi_users_sqlmodel import (
     BaseUserManager,
@@ -32,7 +32,6 @@ from fastapi_users_sqlmodel import (
 from fastapi_users_sqlmodel.exceptions import ValueRefused
 
 SessionDep = Annotated[AsyncSession, Depends(get_async_session, scope="function")]
-AutocommitSessionDep = Annotated[AsyncSession, Depends(get_autocommit_session)]
 
 # Scripts hash with it in their own thread, requests in others, so many at once.
 password_helper = PasswordHelper()
@@ -117,11 +116,6 @@ async def get_user_manager(
     return UserManager(user_db, cast("AsyncSession", user_db.session))
 
 
-async def get_autocommit_user_manager(session: AutocommitSessionDep) -> UserManager:
-    """Hand over a user manager for a request that needs no transaction, to say who asks."""
-    return UserManager(SQLAlchemyUserDatabase(session, User), session)
-
-
 _secret, *_previous = settings.keys_for("sessions")
 sessions = Sessions(
     _secret,
@@ -142,11 +136,7 @@ auth_backend = SessionBackend[User, uuid.UUID](
 cookie_backend = SessionBackend[User, uuid.UUID]("cookie", cookie_transport, sessions, get_user_manager)
 fastapi_users = FastAPIUsers[User, uuid.UUID](get_user_manager, [auth_backend, cookie_backend])
 
-# For routes that read, or do what one statement does: no transaction to begin, to wait for and to leave.
-autocommit_users = FastAPIUsers[User, uuid.UUID](get_autocommit_user_manager, [auth_backend, cookie_backend])
-
 current_active_user = fastapi_users.current_user(active=True)
 current_verified_user = fastapi_users.current_user(active=True, verified=True)
-current_user_at_once = autocommit_users.current_user(active=True)
-current_superuser_at_once = autocommit_users.current_user(active=True, superuser=True)
-current_user_if_any = autocommit_users.current_user(active=True, optional=True)
+current_superuser = fastapi_users.current_user(active=True, superuser=True)
+current_user_if_any = fastapi_users.current_user(active=True, optional=True)

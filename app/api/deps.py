@@ -20,70 +20,50 @@ from app.crud.user_group import UserGroups
 from app.models import User
 from app.models.base import MAX_INTEGER
 from app.users import (
-    AutocommitSessionDep,
     SessionDep,
     UserManager,
     current_active_user,
-    current_superuser_at_once,
-    current_user_at_once,
+    current_superuser,
     current_user_if_any,
     get_user_manager,
 )
 
 __all__ = [
-    "AuditEventsAtOnceDep",
-    "CurrentSuperuserAtOnce",
+    "AuditEventsDep",
+    "CurrentSuperuser",
     "CurrentUser",
-    "CurrentUserAtOnce",
     "Id",
-    "ItemsAtOnceDep",
     "ItemsDep",
     "PagerDep",
-    "PostsAtOnceDep",
     "PostsDep",
     "RequestDep",
     "SessionDep",
-    "UserGroupsAtOnceDep",
     "UserGroupsDep",
     "UserId",
     "UserManagerDep",
-    "UsersAtOnceDep",
+    "UsersDep",
     "Viewer",
 ]
 
 CurrentUser = Annotated[User, Depends(current_active_user)]
+CurrentSuperuser = Annotated[User, Depends(current_superuser)]
+Viewer = Annotated[User | None, Depends(current_user_if_any)]
 UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
 RequestDep = Request
 
-# At once: for a route that reads, or does what one statement does, which is a transaction by itself. Who asks, and what
-# for, has no session of the request then, which would begin, be waited for and be left.
-CurrentUserAtOnce = Annotated[User, Depends(current_user_at_once)]
-CurrentSuperuserAtOnce = Annotated[User, Depends(current_superuser_at_once)]
-Viewer = Annotated[User | None, Depends(current_user_if_any)]
 
-
-def _in_transaction[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
+def _on_session[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
     async def make(session: SessionDep) -> T:
         return collection(session)
 
     return make
 
 
-def _at_once[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
-    async def make(session: AutocommitSessionDep) -> T:
-        return collection(session)
-
-    return make
-
-
-UserGroupsDep = Annotated[UserGroups, Depends(_in_transaction(UserGroups))]
-ItemsDep = Annotated[Items, Depends(_in_transaction(Items))]
-PostsDep = Annotated[Posts, Depends(_in_transaction(Posts))]
-UsersAtOnceDep = Annotated[Users, Depends(_at_once(Users))]
-UserGroupsAtOnceDep = Annotated[UserGroups, Depends(_at_once(UserGroups))]
-ItemsAtOnceDep = Annotated[Items, Depends(_at_once(Items))]
-PostsAtOnceDep = Annotated[Posts, Depends(_at_once(Posts))]
-AuditEventsAtOnceDep = Annotated[AuditEvents, Depends(_at_once(AuditEvents))]
+AuditEventsDep = Annotated[AuditEvents, Depends(_on_session(AuditEvents))]
+ItemsDep = Annotated[Items, Depends(_on_session(Items))]
+PostsDep = Annotated[Posts, Depends(_on_session(Posts))]
+UserGroupsDep = Annotated[UserGroups, Depends(_on_session(UserGroups))]
+UsersDep = Annotated[Users, Depends(_on_session(Users))]
 
 
 def _plain_digits(value: object) -> object:

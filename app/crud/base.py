@@ -136,7 +136,8 @@ class Collection:
         """
         try:
             yield
-            await self.session.flush()
+            if self.session.new or self.session.dirty or self.session.deleted:
+                await self.session.flush()
         except IntegrityError as error:
             columns = unique_violation(error, table_of(table))
             for column, meaning in (unique or {}).items():

@@ -173,7 +173,7 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
     """Return what `app.db.get_async_session` is for the test: the same, on the test's connection."""
 
     async def get_session(request: HTTPConnection) -> AsyncIterator[AsyncSession]:
-        if request.scope["method"] in db.SAFE_METHODS:
+        if db.is_read(request):
             async with session_on(connection, sync_session_class=ReadOnlySession) as session:
                 yield session
             return
@@ -186,25 +186,11 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
 
 
 @pytest.fixture
-def get_test_session_at_once(connection: AsyncConnection) -> GetSession:
-    """Return what `app.db.get_autocommit_session` is for the test: the same, on the test's connection."""
-
-    async def get_session() -> AsyncIterator[AsyncSession]:
-        async with session_on(connection, sync_session_class=ReadOnlySession) as session:
-            yield session
-            # In production, each statement is by itself.
-            await session.commit()
-
-    return get_session
-
-
-@pytest.fixture
-def connect(get_test_session: GetSession, get_test_session_at_once: GetSession) -> Iterator[Connect]:
+def connect(get_test_session: GetSession) -> Iterator[Connect]:
     # An exception is the client's 500, as it would be outside; and nothing is opened that would have to be closed.
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     overrides = dict(app.dependency_overrides)
     app.dependency_overrides[db.get_async_session] = get_test_session
-    app.dependency_overrides[db.get_autocommit_session] = get_test_session_at_once
     hooks = {"response": [_refuse_hashes]}
     yield lambda **headers: httpx2.AsyncClient(
         transport=transport, base_url=BASE_URL, headers=headers, event_hooks=hooks

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import httpx2
 import psycopg
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlmodel import select
@@ -252,6 +252,33 @@ async def write(session: SessionDep, name: str = "House") -> None:
     session.add(UserGroup(name=name))
 
 
+@tiny.get("/callback", dependencies=[Depends(db.writes)])
+async def write_in_a_get(session: SessionDep) -> None:
+    session.add(UserGroup(name="House"))
+
+
+@tiny.websocket("/reading")
+async def read_in_a_websocket(websocket: WebSocket, session: SessionDep) -> None:
+    await websocket.accept()
+    await websocket.send_json(await _refuses_to_write(session))
+
+
+@tiny.websocket("/writing", dependencies=[Depends(db.writes)])
+async def write_in_a_websocket(websocket: WebSocket, session: SessionDep) -> None:
+    await websocket.accept()
+    await websocket.send_json(await _refuses_to_write(session))
+
+
+async def _refuses_to_write(session: AsyncSession) -> bool:
+    session.add(UserGroup(name="House"))
+    try:
+        await session.flush()
+    except InvalidRequestError:
+        session.expunge_all()
+        return True
+    return False
+
+
 @tiny.post("/write-and-fail")
 async def write_and_fail(session: SessionDep) -> None:
     session.add(UserGroup(name="Never"))
@@ -320,6 +347,28 @@ class TestSession:
         sent = statements(engine)
         assert (await client.get("/hold")).json() == {"state": state, "held": 1, "paused": 0, "again": 1}
         assert not [statement for statement in sent if statement.startswith("BEGIN")]
+
+    async def test_of_a_get_that_is_marked_writes(self, client: httpx2.AsyncClient, database_url: str) -> None:
+        assert (await client.get("/callback")).status_code == 200
+        with connected(database_url) as connection:
+            assert connection.exec_driver_sql("SELECT name FROM usergroup").scalar_one() == "House"
+
+    @pytest.mark.parametrize(("path", "written"), [("/reading", 0), ("/writing", 1)])
+    async def test_of_a_websocket_writes_where_it_is_marked(
+        self, client: httpx2.AsyncClient, path: str, written: int
+    ) -> None:
+        sent = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await tiny({"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send)
+        said = [message["text"] for message in sent if message["type"] == "websocket.send"]
+        assert said == ["false" if written else "true"]
+        assert (await client.get("/groups")).json() == written
 
     async def test_of_another_method_holds_one(self, client: httpx2.AsyncClient, engine: AsyncEngine) -> None:
         state = "idle in transaction" if engine.dialect.name == "postgresql" else None

@@ -280,10 +280,10 @@ class TestUnexpected:
             raise RuntimeError("s3cret")
             yield
 
-        before = app.dependency_overrides[db.get_autocommit_session]
-        app.dependency_overrides[db.get_autocommit_session] = get_session
+        before = app.dependency_overrides[db.get_async_session]
+        app.dependency_overrides[db.get_async_session] = get_session
         yield
-        app.dependency_overrides[db.get_autocommit_session] = before
+        app.dependency_overrides[db.get_async_session] = before
 
     async def test_a_failure_of_ours(self, client: httpx2.AsyncClient, broken: None) -> None:
         """It says no more than its request's id."""

@@ -2,7 +2,7 @@
 
 import uuid
 
-from app.api.deps import AuditEventsAtOnceDep, CurrentSuperuserAtOnce, PagerDep
+from app.api.deps import AuditEventsDep, CurrentSuperuser, PagerDep
 from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
@@ -15,8 +15,8 @@ router = PrefixedRouter(prefix="/audit-events", tags=["audit-events"])
 
 @router.get("", response_model=list[AuditEventRead], responses=responses(Unauthorized, Forbidden))
 async def list_audit_events(
-    _superuser: CurrentSuperuserAtOnce,
-    events: AuditEventsAtOnceDep,
+    _superuser: CurrentSuperuser,
+    events: AuditEventsDep,
     pager: PagerDep,
     user_id: uuid.UUID | None = None,
     kind: AuditEventKind | None = None,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.api.deps import CurrentUserAtOnce
+from app.api.deps import CurrentUser
 from app.api.errors import responses
 from app.core.errors import Unauthorized
 from app.schemas.message import Message
@@ -11,6 +11,6 @@ router = APIRouter(tags=["auth"])
 
 
 @router.get("/authenticated-route", responses=responses(Unauthorized))
-async def authenticated_route(user: CurrentUserAtOnce) -> Message:
+async def authenticated_route(user: CurrentUser) -> Message:
     """Say hello to whoever is signed in."""
     return Message(message=f"Hello {user.email}!")

@@ -1,6 +1,6 @@
 """/items: one's own things, all things for superusers."""
 
-from app.api.deps import CurrentUser, CurrentUserAtOnce, Id, ItemsAtOnceDep, ItemsDep, PagerDep
+from app.api.deps import CurrentUser, Id, ItemsDep, PagerDep
 from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
@@ -13,19 +13,19 @@ router = PrefixedRouter(prefix="/items", tags=["items"])
 
 
 @router.get("", response_model=list[ItemRead], responses=responses(Unauthorized))
-async def list_items(viewer: CurrentUserAtOnce, items: ItemsAtOnceDep, pager: PagerDep) -> RowsResponse:
+async def list_items(viewer: CurrentUser, items: ItemsDep, pager: PagerDep) -> RowsResponse:
     """List one's own items; all of them for a superuser."""
     return pager.send(await items.list(pager.page, seen_by=viewer))
 
 
 @router.post("", status_code=201, response_model=ItemRead, responses=responses(Unauthorized))
-async def create_item(new: ItemCreate, viewer: CurrentUserAtOnce, items: ItemsAtOnceDep) -> RowsResponse:
+async def create_item(new: ItemCreate, viewer: CurrentUser, items: ItemsDep) -> RowsResponse:
     """Create an item of one's own."""
     return RowsResponse(await items.create(new.model_dump(), owner=viewer), status_code=201)
 
 
 @router.get("/{item_id}", response_model=ItemReadWithOwner, responses=responses(Unauthorized, ItemNotFound))
-async def read_item(item_id: Id, viewer: CurrentUserAtOnce, items: ItemsAtOnceDep) -> Item:
+async def read_item(item_id: Id, viewer: CurrentUser, items: ItemsDep) -> Item:
     """Read an item and its owner."""
     return await items.get(item_id, seen_by=viewer)
 

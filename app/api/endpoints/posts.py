@@ -1,6 +1,6 @@
 """/posts: what people wrote, for anyone to read."""
 
-from app.api.deps import CurrentUser, Id, PagerDep, PostsAtOnceDep, PostsDep
+from app.api.deps import CurrentUser, Id, PagerDep, PostsDep
 from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
@@ -13,19 +13,19 @@ router = PrefixedRouter(prefix="/posts", tags=["posts"])
 
 
 @router.get("", response_model=list[PostRead])
-async def list_posts(posts: PostsAtOnceDep, pager: PagerDep) -> RowsResponse:
+async def list_posts(posts: PostsDep, pager: PagerDep) -> RowsResponse:
     """List all posts, newest first."""
     return pager.send(await posts.list(pager.page))
 
 
 @router.post("", status_code=201, response_model=PostRead, responses=responses(Unauthorized))
-async def create_post(new: PostCreate, viewer: CurrentUser, posts: PostsDep) -> Post:
+async def create_post(new: PostCreate, viewer: CurrentUser, posts: PostsDep) -> RowsResponse:
     """Write a post."""
-    return await posts.create(new.model_dump(), author=viewer)
+    return RowsResponse(await posts.create(new.model_dump(), author=viewer), status_code=201)
 
 
 @router.get("/{post_id}", response_model=PostRead, responses=responses(PostNotFound))
-async def read_post(post_id: Id, posts: PostsAtOnceDep) -> RowsResponse:
+async def read_post(post_id: Id, posts: PostsDep) -> RowsResponse:
     """Read a post."""
     return RowsResponse(await posts.get(post_id))
 

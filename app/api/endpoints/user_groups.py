@@ -7,7 +7,6 @@ from app.api.deps import (
     Id,
     PagerDep,
     RequestDep,
-    UserGroupsAtOnceDep,
     UserGroupsDep,
     UserId,
     UserManagerDep,
@@ -37,7 +36,7 @@ MEMBER_MEANINGS: Meanings = {
 
 
 @router.get("", response_model=list[UserGroupRead], openapi_extra=ANYONE)
-async def list_user_groups(viewer: Viewer, groups: UserGroupsAtOnceDep, pager: PagerDep) -> RowsResponse:
+async def list_user_groups(viewer: Viewer, groups: UserGroupsDep, pager: PagerDep) -> RowsResponse:
     """List the public groups and one's own; all of them for a superuser."""
     return pager.send(await groups.list(pager.page, seen_by=viewer))
 
@@ -54,7 +53,7 @@ async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: U
 
 
 @router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound), openapi_extra=ANYONE)
-async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsAtOnceDep) -> UserGroup:
+async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> UserGroup:
     """Read a group that is public or one's own."""
     return await groups.get(group_id, seen_by=viewer)
 
@@ -79,9 +78,7 @@ async def delete_user_group(group_id: Id, viewer: CurrentUser, groups: UserGroup
     responses=responses(UserGroupNotFound),
     openapi_extra=ANYONE,
 )
-async def list_user_group_users(
-    group_id: Id, viewer: Viewer, groups: UserGroupsAtOnceDep, pager: PagerDep
-) -> RowsResponse:
+async def list_user_group_users(group_id: Id, viewer: Viewer, groups: UserGroupsDep, pager: PagerDep) -> RowsResponse:
     """List the users of a group: names for everybody, how to reach them for its members and superusers."""
     return pager.send(await groups.members(group_id, pager.page, seen_by=viewer))
 

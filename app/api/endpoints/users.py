@@ -6,16 +6,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.deps import (
-    AuditEventsAtOnceDep,
-    CurrentSuperuserAtOnce,
+    AuditEventsDep,
+    CurrentSuperuser,
     CurrentUser,
-    CurrentUserAtOnce,
     PagerDep,
-    PostsAtOnceDep,
+    PostsDep,
     RequestDep,
     UserId,
     UserManagerDep,
-    UsersAtOnceDep,
+    UsersDep,
 )
 from app.api.errors import Meanings, responses, said_as
 from app.api.prefixed import PrefixedRouter
@@ -69,13 +68,13 @@ SUPERUSER_MEANINGS: Meanings = {
 
 
 @router.get("", response_model=list[UserRead], responses=responses(Unauthorized, Forbidden))
-async def list_users(_superuser: CurrentSuperuserAtOnce, users: UsersAtOnceDep, pager: PagerDep) -> RowsResponse:
+async def list_users(_superuser: CurrentSuperuser, users: UsersDep, pager: PagerDep) -> RowsResponse:
     """List all users."""
     return pager.send(await users.list(pager.page))
 
 
 @router.get("/me", response_model=UserRead, responses=responses(Unauthorized))
-async def read_me(user: CurrentUserAtOnce) -> User:
+async def read_me(user: CurrentUser) -> User:
     """Read oneself."""
     return user
 
@@ -88,13 +87,13 @@ async def update_me(changes: UserUpdate, user: CurrentUser, user_manager: UserMa
 
 
 @router.get("/me/audit-events", response_model=list[AuditEventRead], responses=responses(Unauthorized))
-async def list_my_audit_events(user: CurrentUserAtOnce, events: AuditEventsAtOnceDep, pager: PagerDep) -> RowsResponse:
+async def list_my_audit_events(user: CurrentUser, events: AuditEventsDep, pager: PagerDep) -> RowsResponse:
     """List what has happened to one's account, newest first."""
     return pager.send(await events.list_own(pager.page, user))
 
 
 @router.get("/{user_id}", response_model=UserRead | UserPublic, responses=responses(Unauthorized, UserNotFound))
-async def read_user(user_id: UserId, viewer: CurrentUserAtOnce, users: UsersAtOnceDep) -> UserRead | UserPublic:
+async def read_user(user_id: UserId, viewer: CurrentUser, users: UsersDep) -> UserRead | UserPublic:
     """Read a user: all of oneself, all of anyone for a superuser, else the name."""
     in_full = viewer.is_superuser or viewer.id == user_id
     user = viewer if viewer.id == user_id else await users.get(user_id)
@@ -138,9 +137,7 @@ async def delete_user(user_id: UserId, viewer: CurrentUser, user_manager: UserMa
 
 
 @router.get("/{user_id}/posts", response_model=list[PostRead], responses=responses(UserNotFound))
-async def list_user_posts(
-    user_id: UserId, users: UsersAtOnceDep, posts: PostsAtOnceDep, pager: PagerDep
-) -> RowsResponse:
+async def list_user_posts(user_id: UserId, users: UsersDep, posts: PostsDep, pager: PagerDep) -> RowsResponse:
     """List the posts of a user, newest first."""
     await users.require(user_id)
     return pager.send(await posts.list(pager.page, author_id=user_id))
