@@ -1,7 +1,6 @@
-"""What FastAPI Users' routers catch, these answer alike; and the situations of its tests of the manager."""
+"""What FastAPI Users' routers catch, these answer alike."""
 
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,10 +16,8 @@ from fastapi_users.exceptions import (
     UserNotExists,
 )
 
-from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
-from fastapi_users_sqlmodel.schemas import BaseUserCreate, BaseUserUpdate
-from tests.library.account_app import UserUpdate, open_service
-from tests.library.accounts import NEW_PASSWORD, PASSWORD, Accounts, Manager, credentials, open_accounts
+from tests.library.account_app import open_service
+from tests.library.accounts import PASSWORD, Manager
 from tests.library.models import Models
 
 ANNA, ROOT = "anna@example.com", "root@example.com"
@@ -28,9 +25,6 @@ NEW = {"email": "new@example.com", "password": PASSWORD}
 TOKEN = {"token": "x" * 43}
 NOTHING: dict[str, Any] = {}
 WEAK = InvalidPasswordException("too short")
-on_both_stores = pytest.mark.parametrize(
-    ("form", "kind"), [("sqlalchemy-uuid", "async"), ("sqlmodel-int", "sync")], indirect=True
-)
 
 
 class Case(NamedTuple):
@@ -107,71 +101,3 @@ async def test_an_id_that_is_none_or_nobody_s(models: Models, url: str, method: 
         for user_id in ("x", uuid.uuid4()):
             answer = await service.client.request(method, f"/users/{user_id}", json={}, headers=me)
             assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
-
-
-@on_both_stores
-class TestTheManager:
-    """What FastAPI Users' own tests of it do."""
-
-    @pytest.fixture
-    async def accounts(self, models: Models, url: str, kind: str) -> AsyncIterator[Accounts]:
-        async with open_accounts(models, url, kind) as accounts:
-            yield accounts
-
-    @pytest.mark.parametrize("name", ["email", "is_active", "is_superuser", "is_verified"])
-    async def test_an_update_by_a_script(self, accounts: Accounts, name: str) -> None:
-        user = await accounts.user()
-        with pytest.raises(FieldsNotAllowed, match=f"{name}: cannot be null"):
-            await accounts.manager.update(BaseUserUpdate(**{name: None}), user)
-        assert accounts.column("is_active") is True
-
-    async def test_a_password_that_is_null_is_not_sent(self, accounts: Accounts) -> None:
-        """As FastAPI Users has it."""
-        user = await accounts.user()
-        await accounts.manager.update(UserUpdate(password=None, username="anna"), user)
-        assert await accounts.manager.authenticate(credentials("anna")) is not None
-
-    @pytest.mark.parametrize("name", ["is_active", "is_superuser", "is_verified"])
-    async def test_a_creation_by_a_script(self, accounts: Accounts, name: str) -> None:
-        values: dict[str, Any] = {"email": ANNA, "password": PASSWORD, name: None}
-        with pytest.raises(FieldsNotAllowed, match=f"{name}: cannot be null"):
-            await accounts.manager.create(BaseUserCreate(**values))
-        assert accounts.stores.emails() == []
-
-    @pytest.mark.parametrize("is_safe", [False, True])
-    async def test_the_same_address_is_an_update(
-        self,
-        accounts: Accounts,
-        monkeypatch: pytest.MonkeyPatch,
-        is_safe: bool,  # noqa: FBT001  # A parameter
-    ) -> None:
-        user = await accounts.user(is_verified=True)
-        updates: list[dict[str, Any]] = []
-
-        async def remember(_: Any, update: dict[str, Any], __: Any = None) -> None:
-            updates.append(update)
-
-        monkeypatch.setattr(accounts.manager, "on_after_update", remember)
-        updated = await accounts.manager.update(BaseUserUpdate(email=ANNA), user, safe=is_safe)
-        await accounts.manager.update(BaseUserUpdate(), user, safe=is_safe)
-        assert updates == [{"email": ANNA}, {}]
-        assert updated.is_verified is True
-        assert accounts.manager.letters == []
-
-    async def test_another_address_is_none_before_it_is_confirmed(self, accounts: Accounts) -> None:
-        user = await accounts.user()
-        update = UserUpdate.model_validate({"email": "new@example.com", "current_password": PASSWORD})
-        await accounts.manager.update(update, user, safe=True)
-        assert "on_after_update" not in accounts.manager.heard
-
-    async def test_a_taken_address_by_a_script(self, accounts: Accounts) -> None:
-        user, _ = await accounts.user(), await accounts.user("berta@example.com")
-        with pytest.raises(UserAlreadyExists):
-            await accounts.manager.update(BaseUserUpdate(email="Berta@example.com"), user)
-
-    async def test_a_password_by_a_script(self, accounts: Accounts) -> None:
-        user = await accounts.user()
-        with pytest.raises(InvalidPasswordException):
-            await accounts.manager.update(BaseUserUpdate(password="short"), user)
-        await accounts.manager.update(BaseUserUpdate(password=NEW_PASSWORD), user)
-        assert await accounts.manager.authenticate(credentials(ANNA, NEW_PASSWORD)) is not None
