@@ -1,15 +1,18 @@
 """Accounts at providers, however the relationship to them is loaded by itself."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tests.library.accounts import Manager
 from tests.library.models import Lazy, make_models
 from tests.library.stores import Stores, delete_users, new_account, new_user, open_stores
 
+ANNA = "anna@example.com"
 pytestmark = pytest.mark.parametrize(
     ("form", "kind", "lazy"),
     [
@@ -172,3 +175,71 @@ class TestDelete:
         await stores.users.delete(anna)
         assert stores.emails() == ["berta@example.com"]
         assert stores.count(stores.models.oauth_account) == 1
+
+
+def from_provider(**values: Any) -> dict[str, Any]:
+    return {"oauth_name": "google", "access_token": "new", "account_id": "7", "account_email": ANNA, **values}
+
+
+class TestTheCallbacksOfTheManager:
+    """The situations of FastAPI Users' own tests of `oauth_callback` and `oauth_associate_callback`."""
+
+    @pytest.fixture
+    def manager(self, stores: Stores) -> Manager:
+        return Manager(stores.users)
+
+    async def test_who_is_found_by_the_account(self, stores: Stores, manager: Manager) -> None:
+        user = await stores.users.create(new_user(ANNA))
+        await stores.users.add_oauth_account(user, new_account("github"))
+        await stores.users.add_oauth_account(user, new_account("google"))
+        await stores.run(Session.expunge_all)
+        found = await manager.get_by_oauth_account("google", "7")
+        assert found.email == ANNA
+        with pytest.raises(UserNotExists):
+            await manager.get_by_oauth_account("google", "8")
+
+    async def test_an_account_that_is_known(self, stores: Stores, manager: Manager) -> None:
+        user = await stores.users.create(new_user(ANNA))
+        await stores.users.add_oauth_account(user, new_account("google"))
+        await stores.users.add_oauth_account(user, new_account("github"))
+        await stores.run(Session.expunge_all)
+        found = await manager.oauth_callback(**from_provider(account_email="elsewhere@example.com"))
+        assert (found.id, found.email) == (user.id, ANNA)
+        assert [(account.oauth_name, account.access_token) for account in found.oauth_accounts] == [
+            ("github", "secret"),
+            ("google", "new"),
+        ]
+        assert manager.heard == []
+
+    @pytest.mark.parametrize("email", [ANNA, "Anna@Example.com"])
+    async def test_an_address_that_is_taken(self, stores: Stores, manager: Manager, email: str) -> None:
+        await stores.users.create(new_user(ANNA))
+        with pytest.raises(UserAlreadyExists):
+            await manager.oauth_callback(**from_provider(account_email=email))
+        assert (stores.emails(), stores.count(stores.models.oauth_account), manager.heard) == ([ANNA], 0, [])
+
+    async def test_an_address_by_which_accounts_are_associated(self, stores: Stores, manager: Manager) -> None:
+        user = await stores.users.create(new_user(ANNA))
+        found = await manager.oauth_callback(**from_provider(), associate_by_email=True)
+        assert found is user
+        assert [account.account_id for account in found.oauth_accounts] == ["7"]
+        assert (stores.emails(), manager.heard) == ([ANNA], [])
+
+    @pytest.mark.parametrize("is_verified", [False, True])
+    async def test_a_new_user(
+        self,
+        stores: Stores,
+        manager: Manager,
+        is_verified: bool,  # noqa: FBT001  # A parameter
+    ) -> None:
+        created = await manager.oauth_callback(**from_provider(), is_verified_by_default=is_verified)
+        assert (created.email, created.is_verified) == (ANNA, is_verified)
+        assert [account.account_id for account in created.oauth_accounts] == ["7"]
+        assert (stores.emails(), manager.heard) == ([ANNA], ["on_after_register"])
+
+    async def test_an_account_for_a_user_who_is_signed_in(self, stores: Stores, manager: Manager) -> None:
+        user = await stores.users.create(new_user("berta@example.com"))
+        found = await manager.oauth_associate_callback(user, **from_provider())
+        assert found is user
+        assert [(account.account_id, account.account_email) for account in found.oauth_accounts] == [("7", ANNA)]
+        assert manager.heard == ["on_after_update"]
