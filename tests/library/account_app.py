@@ -67,7 +67,9 @@ async def without_values(_: Request, error: Exception) -> JSONResponse:
 
 
 @asynccontextmanager
-async def open_service(models: Models, url: str, manager_class: type[Manager] = Manager) -> AsyncIterator[Service]:
+async def open_service(
+    models: Models, url: str, manager_class: type[Manager] = Manager, *, requires_verification: bool = False
+) -> AsyncIterator[Service]:
     async with open_stores(models, url, "async") as stores:
         assert isinstance(stores.session, AsyncSession)
         engine = stores.session.bind
@@ -93,13 +95,13 @@ async def open_service(models: Models, url: str, manager_class: type[Manager] = 
         cookie = AuthenticationBackend[Any, Any]("cookie", CookieTransport("session"), get_database_strategy)
         users = FastAPIUsers[Any, Any](get_user_manager, [bearer, cookie])
         app = FastAPI(exception_handlers={RequestValidationError: without_values})
-        app.include_router(users.get_auth_router(bearer), prefix="/auth/jwt")
-        app.include_router(users.get_auth_router(cookie), prefix="/auth/cookie")
+        app.include_router(users.get_auth_router(bearer, requires_verification), prefix="/auth/jwt")
+        app.include_router(users.get_auth_router(cookie, requires_verification), prefix="/auth/cookie")
         app.include_router(users.get_register_router(UserRead, UserCreate), prefix="/auth")
         app.include_router(users.get_verify_router(UserRead), prefix="/auth")
         app.include_router(users.get_reset_password_router(), prefix="/auth")
         app.include_router(users.get_account_router(UserRead), prefix="/auth")
-        app.include_router(users.get_users_router(UserRead, UserUpdate), prefix="/users")
+        app.include_router(users.get_users_router(UserRead, UserUpdate, requires_verification), prefix="/users")
         transport = ASGITransport(app, client=("192.0.2.1", 50000))
         async with AsyncClient(transport=transport, base_url="https://example.com") as client:
             yield Service(app, client, Accounts(manager_class(stores.users), stores), managers)

@@ -162,3 +162,5 @@ async def test_what_a_user_has_to_be(user: User, options: dict[str, Any], expect
     optional = (200, 1) if expected == ADMITTED else (200, None)
     assert await ask(authenticator.current_user(optional=True, **options), x_a="token") == optional
     assert await ask(authenticator.current_user(optional=True, **options)) == (200, None)
+    assert await ask(authenticator.current_user(optional=True, **options), x_a="unknown") == (200, None)
+    assert await ask(authenticator.current_user(**options), x_a="unknown") == NOBODY

@@ -5,7 +5,7 @@ from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
-from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists
+from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists, ValueRefused
 from tests.library.models import FORMS
 from tests.library.stores import Stores, delete_users, new_account, new_user
 from tests.spellings import SPELLINGS, TYPED
@@ -62,6 +62,11 @@ class TestCreate:
         assert user.email == TYPED
         assert await stores.users.create(new_user("anna@example.com"))
         assert stores.emails() == [TYPED, "anna@example.com"]
+
+    async def test_without_an_address(self, stores: Stores) -> None:
+        with pytest.raises(ValueRefused, match="email"):
+            await stores.users.create({"hashed_password": "hash"})
+        assert stores.emails() == []
 
     async def test_a_taken_username(self, stores: Stores) -> None:
         await stores.users.create(new_user("anna@example.com", username="anna"))
