@@ -202,9 +202,10 @@ def create_superuser(
     """Create a verified superuser."""
     from sqlalchemy.exc import IntegrityError
 
-    from app.schemas.base import Email, Username
+    from app.models.fields import Username
     from app.users import password_helper
     from fastapi_users_sqlmodel import AuditEventKind, audit
+    from fastapi_users_sqlmodel.schemas import Email
     from fastapi_users_sqlmodel.tables import account_tables
 
     email = _valid("e-mail", Email, email)
@@ -304,8 +305,8 @@ def _valid(name: str, kind: Any, value: str | None) -> Any:
 
 
 def _check_password(password: str, known: tuple[str, str | None] | None = None) -> None:
-    from app.schemas.base import StorableText
     from fastapi_users_sqlmodel import PasswordPolicy
+    from fastapi_users_sqlmodel.schemas import StorableText
 
     # The sample data is for playing with, under a password that is as simple as one likes.
     policy = PasswordPolicy() if known else PasswordPolicy(strength=None)

@@ -12,8 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.api.rows import RowsResponse
 from app.core.errors import InvalidField
 from app.crud.audit_event import AuditEvents
-from app.crud.base import Collection, Page, Rows
+from app.crud.base import Collection
 from app.crud.item import Items
+from app.crud.pages import Page, Rows
 from app.crud.post import Posts
 from app.crud.user import Users
 from app.crud.user_group import UserGroups

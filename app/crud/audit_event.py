@@ -5,33 +5,25 @@ from typing import Any, cast
 
 from sqlalchemy import BindParameter, Select, Table, bindparam
 
-from app.crud.base import BAD_CURSOR, Collection, Listing, Page, Rows
+from app.crud.base import Collection
+from app.crud.pages import Listing, Page, Rows
 from app.models import User
 from app.schemas import AuditEventRead
 from fastapi_users_sqlmodel import AuditEventKind, audit_events
 
-MAX_BIG_INTEGER = 2**63 - 1
-
 
 def _listing(statement: Select[Any]) -> Listing:
     table = cast("Table", statement.get_final_froms()[0])
-    # Its own columns, and not the table's: who may not see all of an event is shown something else.
+    # The statement's columns, not the table's: a reader who may not see all of an event gets NULLs instead.
     shown = statement.with_only_columns(*[statement.selected_columns[name] for name in AuditEventRead.model_fields])
-    return Listing(AuditEventRead, shown, key=table.c.id, parse=_key, newest_first=True)
-
-
-def _key(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= MAX_BIG_INTEGER:
-        raise ValueError(BAD_CURSOR)
-    return number
+    return Listing(AuditEventRead, shown, key=table.c.id, newest_first=True)
 
 
 _OWN = _listing(audit_events(User, of=bindparam("user_id")))
 _WANTED: dict[str, BindParameter[Any]] = {
     "user_id": bindparam("user_id"),
-    # The kind itself is in the statement. PostgreSQL, not knowing it, would look for it among the newest events, and
-    # search them all for a kind that is rare.
+    # The kind is a literal in the statement: with a parameter, PostgreSQL walks through the newest events, and for a
+    # rare kind through all of them.
     "kind": bindparam("kind", literal_execute=True),
 }
 _BY = {

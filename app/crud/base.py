@@ -1,117 +1,37 @@
-"""What every collection does alike: read a page, lock a row, insert where a constraint may refuse."""
+"""What every collection shares: reading pages, and the verbs get, lock, create, update and delete."""
 
-import base64
-import binascii
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Dialect,
-    Select,
-    Table,
-    TypeDecorator,
-    Uuid,
-    bindparam,
-    inspect,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Insert, Select, bindparam, false, insert, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.errors import AppError, InvalidField
+from app.core.errors import AppError, Forbidden, NotFound, Unauthorized
+from app.crud.pages import Listing, Page, Rows, columns, table_of
+from app.models import TableModel, User
 from app.models.base import MAX_INTEGER
 from app.schemas.base import Schema
 from fastapi_users_sqlmodel import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel.reading import fetch
 
-BAD_CURSOR = "not a cursor of this list"
+type Rule = tuple[ColumnElement[bool], dict[str, Any]]
+"""A condition with bind parameters, and their values. The condition is made once: statements are cached by it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is asked for: so many rows, after a cursor or after skipping some."""
-
-    limit: int = 50
-    skip: int = 0
-    after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A part of a list, as named columns, and the cursor that leads to the next part; None on the last."""
-
-    rows: list[dict[str, Any]]
-    next: str | None
-
-
-class Listing:
-    """A list that is read in pages; what can be made before anybody asks is made once.
-
-    SQLAlchemy knows such a statement again at a glance; to make one anew costs as much as to run it.
-
-    Args:
-        shape: What a row is to be.
-        statement: Reads the shape's columns, in their order; what differs from one reader to the next is a `bindparam`.
-        key: The unique column that orders the list.
-        parse: Makes a key of a cursor's text; raises ValueError when it is none.
-        newest_first: Whether the order is descending.
-    """
-
-    def __init__(
-        self,
-        shape: type[Schema],
-        statement: Select[Any],
-        *,
-        key: Column[Any],
-        parse: Callable[[str], Any],
-        newest_first: bool = False,
-    ) -> None:
-        self._names, self._key, self._parse = tuple(shape.model_fields), key.key, parse
-        self._statement = statement.order_by(key.desc() if newest_first else key).limit(bindparam("rows"))
-        self._rest = key < bindparam("after") if newest_first else key > bindparam("after")
-
-    def within(self, page: Select[Any]) -> Select[Any]:
-        """Return the statement that reads a page by this one."""
-        return page
-
-    @cached_property
-    def _first(self) -> Select[Any]:
-        return self.within(self._statement)
-
-    @cached_property
-    def _skipping(self) -> Select[Any]:
-        return self.within(self._statement.offset(bindparam("skip")))
-
-    @cached_property
-    def _following(self) -> Select[Any]:
-        return self.within(self._statement.where(self._rest))
-
-    def question(self, page: Page) -> tuple[Select[Any], dict[str, Any]]:
-        """Return the statement that reads a page and one row more, and its values."""
-        rows = {"rows": page.limit + 1}
-        if page.after is not None:
-            return self._following, {**rows, "after": _decode(page.after, self._parse)}
-        return (self._skipping, {**rows, "skip": page.skip}) if page.skip else (self._first, rows)
-
-    def answer(self, found: Sequence[Sequence[Any]], page: Page) -> Rows:
-        """Return the page; the row more tells that another page follows."""
-        rows = [dict(zip(self._names, row, strict=True)) for row in found[: page.limit]]
-        return Rows(rows, _encode(rows[-1][self._key]) if len(found) > page.limit else None)
+EVERYTHING: Rule = (true(), {})
+NOTHING: Rule = (false(), {})
 
 
 class Collection:
-    """The rows of one noun, on one session."""
+    """Rows that are read or written on one session."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
     async def find_one(self, statement: Select[Any]) -> Any:
-        """Read the entity that there is one of, or none; in a session at once, its connection is given back."""
+        """Return the only entity that a statement finds, or None."""
         return await self.session.run_sync(lambda session: session.scalar(statement))
 
     async def read_page(self, listing: Listing, page: Page, **values: Any) -> Rows:
@@ -119,78 +39,157 @@ class Collection:
         statement, of_the_page = listing.question(page)
         return listing.answer(await fetch(self.session, statement, {**of_the_page, **values}), page)
 
-    @asynccontextmanager
-    async def refused_as(
-        self,
-        *,
-        unique: dict[str, type[AppError]] | None = None,
-        missing: type[AppError] | None = None,
-        table: type[Any],
-    ) -> AsyncIterator[None]:
-        """Flush what is changed inside, and say a constraint's refusal in the domain's own words; it ends the request.
 
-        Args:
-            unique: For a column, what it means that its value is taken.
-            missing: What it means that a row which is pointed to is not there (any more).
-            table: The class whose row is written.
+class EditableCollection[T: TableModel](Collection):
+    """The rows of one table with an integer key. A subclass says who may see a row and who may change it."""
+
+    model: type[T]
+    shape: ClassVar[type[Schema]]
+    newest_first: ClassVar[bool] = False
+    # The column with the id of the user whose row it is, if rows belong to users.
+    owner: ClassVar[str | None] = None
+    not_found: ClassVar[type[NotFound]]
+    # By column: the error for a value that another row has.
+    taken: ClassVar[dict[str, type[AppError]]] = {}
+    # The error for a foreign key whose row is gone: by default the user, who was deleted during the request.
+    missing: ClassVar[type[AppError]] = Unauthorized
+
+    @property
+    def _kind(self) -> Any:
+        # mypy takes the metaclass's __hash__ for none, so a class is no key of a cache for it.
+        return type(self)
+
+    def own(self, user: User) -> Rule:
+        """Return the rule for a user's own rows; for all rows if the user is a superuser."""
+        return EVERYTHING if user.is_superuser else (_owned(self._kind), {"owner_id": user.id})
+
+    def visible(self, viewer: User | None) -> Rule:  # noqa: ARG002  # Subclasses look at both
+        """Return the rule for the rows that a viewer may see; by default all of them."""
+        return EVERYTHING
+
+    def changeable(self, by: User) -> Rule:
+        """Return the rule for the rows that a user may change; by default those that the user may see."""
+        return self.visible(by)
+
+    async def list(self, page: Page, *, seen_by: User | None = None) -> Rows:
+        """Read a page of the rows that a viewer may see."""
+        rule, values = self.visible(seen_by)
+        return await self.read_page(_listing(self._kind, rule), page, **values)
+
+    async def get(self, row_id: int, *, seen_by: User | None = None) -> dict[str, Any]:
+        """Read the columns of a row.
+
+        Raises:
+            NotFound: There is no such row, or the viewer may not see it; the error is `not_found`.
         """
+        rule, values = self.visible(seen_by)
+        found = await fetch(self.session, _one(self._kind, rule), {"id": row_id, **values}) if fits(row_id) else ()
+        if not found:
+            raise self.not_found(row_id)
+        return dict(zip(self.shape.model_fields, found[0], strict=True))
+
+    async def lock(self, row_id: int, *, by: User) -> T:
+        """Read a row and lock it until the transaction ends. A row that the user may not change is not locked.
+
+        Raises:
+            NotFound: There is no such row, or the user may not see it; the error is `not_found`.
+            Forbidden: The user may see the row, and not change it.
+        """
+        rule, values = self.changeable(by)
+        key = table_of(self.model).c.id
+        # A copy in the session may be older than the lock.
+        statement = select(self.model).where(key == row_id, rule).with_for_update()
+        statement = statement.execution_options(populate_existing=True)
+        is_asked = fits(row_id) and rule is not NOTHING[0]
+        row = await self.session.scalar(statement, values) if is_asked else None
+        if row is None and rule is self.visible(by)[0]:
+            raise self.not_found(row_id)
+        if row is None:
+            await self.get(row_id, seen_by=by)
+            raise Forbidden(by.id, row_id)
+        return row
+
+    async def create(self, values: dict[str, Any], *, by: User) -> dict[str, Any]:
+        """Insert a row, which belongs to the user if rows have an owner, and return its columns.
+
+        Raises:
+            AppError: A constraint refuses the row: one of `taken`, or `missing`.
+        """
+        row = self.model(**values, **({self.owner: by.id} if self.owner is not None else {}))
+        written = {name: getattr(row, name) for name in _written(self.model)}
+        async with self._refused():
+            [columns] = await fetch(self.session, _insert(self._kind), written)
+        return dict(zip(self.shape.model_fields, columns, strict=True))
+
+    async def update(self, row_id: int, changes: dict[str, Any], *, by: User) -> T:
+        """Change a row.
+
+        Raises:
+            NotFound: As `lock` does.
+            Forbidden: As `lock` does.
+            AppError: A constraint refuses the change: one of `taken`, or `missing`.
+        """
+        row = await self.lock(row_id, by=by)
+        async with self._refused():
+            row.sqlmodel_update(changes)
+            await self.session.flush()
+        return row
+
+    async def delete(self, row_id: int, *, by: User) -> None:
+        """Delete a row.
+
+        Raises:
+            NotFound: As `lock` does.
+            Forbidden: As `lock` does.
+        """
+        await self.session.delete(await self.lock(row_id, by=by))
+        await self.session.flush()
+
+    @asynccontextmanager
+    async def _refused(self) -> AsyncIterator[None]:
+        """Raise the collection's own error for a constraint that refuses a row."""
         try:
             yield
-            if self.session.new or self.session.dirty or self.session.deleted:
-                await self.session.flush()
         except IntegrityError as error:
-            columns = unique_violation(error, table_of(table))
-            for column, meaning in (unique or {}).items():
-                if column in columns:
-                    raise meaning from error
-            if missing is not None and is_foreign_key_violation(error):
-                raise missing from error
+            for column in unique_violation(error, table_of(self.model)) & self.taken.keys():
+                raise self.taken[column] from error
+            if is_foreign_key_violation(error):
+                raise self.missing from error
             raise
 
 
-def integer_key(text: str) -> int:
-    """Read an integer key out of a cursor."""
-    number = int(text)
-    if not 0 <= number <= MAX_INTEGER:
-        raise ValueError(BAD_CURSOR)
-    return number
+@cache
+def _listing(collection: type[EditableCollection[Any]], rule: ColumnElement[bool]) -> Listing:
+    """Return the list of the rows for which a condition holds."""
+    statement = select(*columns(collection.model, collection.shape)).where(rule)
+    key = table_of(collection.model).c.id
+    return Listing(collection.shape, statement, key=key, newest_first=collection.newest_first)
 
 
-def table_of(model: type[Any]) -> Table:
-    """Return the table of a mapped class, for statements without its unit of work."""
-    table: Table = inspect(model).local_table
-    return table
+@cache
+def _owned(collection: type[EditableCollection[Any]]) -> ColumnElement[bool]:
+    assert collection.owner is not None  # noqa: S101  # `own` is for rows that belong to users
+    return table_of(collection.model).c[collection.owner] == bindparam("owner_id")
 
 
-class _UuidAsText(TypeDecorator[str]):
-    """A UUID as text, as it is on the wire (RFC 9562, section 4)."""
-
-    impl = Uuid(as_uuid=False)
-    cache_ok = True
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None] | None:
-        """Put the dashes between the digits that SQLite keeps; by way of `uuid.UUID` it takes ten times as long."""
-        if dialect.supports_native_uuid:
-            return super().result_processor(dialect, coltype)
-        return lambda digits: digits and f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+@cache
+def _one(collection: type[EditableCollection[Any]], rule: ColumnElement[bool]) -> Select[Any]:
+    key = table_of(collection.model).c.id
+    return select(*columns(collection.model, collection.shape)).where(key == bindparam("id"), rule)
 
 
-_UUID_AS_TEXT = _UuidAsText()
+@cache
+def _insert(collection: type[EditableCollection[Any]]) -> Insert:
+    # Without the unit of work, which has no order to find for one row.
+    returned = columns(collection.model, collection.shape)
+    return insert(table_of(collection.model)).returning(*returned)
 
 
-def columns(model: type[Any], shape: type[Schema]) -> list[ColumnElement[Any]]:
-    """Return the columns that a shape shows, in its order; UUIDs as the text that they are on the wire."""
-    shown = [table_of(model).c[name] for name in shape.model_fields]
-    return [type_coerce(one, _UUID_AS_TEXT).label(one.name) if isinstance(one.type, Uuid) else one for one in shown]
+@cache
+def _written(model: type[TableModel]) -> tuple[str, ...]:
+    return tuple(column.key for column in table_of(model).columns if not column.primary_key)
 
 
-def _encode(key: object) -> str:
-    return base64.urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        return parse(text)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidField("after", BAD_CURSOR, where="query") from error
+def fits(row_id: int) -> bool:
+    """Tell whether the column can hold an id; a database raises an error for a greater number."""
+    return row_id <= MAX_INTEGER

@@ -6,13 +6,14 @@ from sqlalchemy import bindparam, select
 from sqlmodel import col
 
 from app.core.errors import BadRequest, Conflict, NotFound
-from app.crud.base import Collection, Listing, Page, Rows, columns, table_of
+from app.crud.base import Collection
+from app.crud.pages import Listing, Page, Rows, columns, table_of
 from app.models import User
 from app.schemas import UserRead
 from fastapi_users_sqlmodel.reading import fetch
 
 _ID = select(col(User.id)).where(col(User.id) == bindparam("user_id"))
-_ALL = Listing(UserRead, select(*columns(User, UserRead)), key=table_of(User).c.id, parse=uuid.UUID)
+_ALL = Listing(UserRead, select(*columns(User, UserRead)), key=table_of(User).c.id)
 
 
 class UserNotFound(NotFound):

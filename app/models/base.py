@@ -1,13 +1,11 @@
-"""One registry and one metadata for SQLAlchemy and SQLModel tables, and the column types that they share."""
+"""One registry and one metadata for SQLAlchemy and SQLModel tables."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Dialect, Float, MetaData, Numeric
+from pydantic import BaseModel
+from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator, TypeEngine
-from sqlmodel import SQLModel
+from sqlmodel import Field, SQLModel
 
 from fastapi_users_sqlmodel import NAMING_CONVENTION
 
@@ -25,23 +23,10 @@ class TableModel(SQLModel, registry=Base.registry):
     """Base of the SQLModel tables, in the same registry: relationships cross between the two."""
 
 
-class Price(TypeDecorator[Decimal]):
-    """Ten digits and two decimal places; SQLite, which has no decimals, keeps a float that holds them exactly."""
+class IntegerKey(BaseModel):
+    """The key of a table whose rows the database numbers."""
 
-    impl = Numeric(12, 2)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose what the driver gets."""
-        return dialect.type_descriptor(Float() if dialect.name == "sqlite" else Numeric(12, 2))
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Send a float to SQLite."""
-        return float(value) if value is not None and dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Read a decimal with two places."""
-        return Decimal(f"{value:.2f}") if value is not None and dialect.name == "sqlite" else value
+    id: int | None = Field(default=None, primary_key=True)
 
 
 def utc_now() -> datetime:

@@ -2,25 +2,30 @@
 
 import uuid
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
 from sqlalchemy import CheckConstraint, Index, func
 from sqlmodel import Field, Relationship
 
-from app.models.base import Price, TableModel, utc_now
+from app.models.base import IntegerKey, TableModel, utc_now
+from app.models.fields import Price, PriceColumn, Text
 
 if TYPE_CHECKING:
     from app.models.user import User
 
 
-class Item(TableModel, table=True):
+class ItemBase(BaseModel):
+    """The fields of an item that its table and its schemas share."""
+
+    title: Text = Field(max_length=200)
+    description: Text | None = Field(default=None, max_length=10_000)
+    price: Price = Field(sa_type=PriceColumn)
+
+
+class Item(TableModel, ItemBase, IntegerKey, table=True):
     """A thing with a price."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    title: str = Field(max_length=200)
-    description: str | None = Field(default=None, max_length=10_000)
-    price: Decimal = Field(sa_type=Price)
     user_id: uuid.UUID = Field(foreign_key="user.id", ondelete="CASCADE")
     created_at: datetime = Field(default_factory=utc_now, sa_column_kwargs={"server_default": func.now()})
 

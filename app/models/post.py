@@ -4,21 +4,27 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
 from sqlalchemy import Index, func
 from sqlmodel import Field, Relationship
 
-from app.models.base import TableModel, utc_now
+from app.models.base import IntegerKey, TableModel, utc_now
+from app.models.fields import Text
 
 if TYPE_CHECKING:
     from app.models.user import User
 
 
-class Post(TableModel, table=True):
-    """Something that somebody wrote."""
+class PostBase(BaseModel):
+    """The fields of a post that its table and its schemas share."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    title: str = Field(max_length=200)
-    content: str = Field(max_length=100_000)
+    title: Text = Field(max_length=200)
+    content: Text = Field(max_length=100_000)
+
+
+class Post(TableModel, PostBase, IntegerKey, table=True):
+    """A text with a title and an author."""
+
     author_id: uuid.UUID = Field(foreign_key="user.id", ondelete="CASCADE")
     created_at: datetime = Field(default_factory=utc_now, sa_column_kwargs={"server_default": func.now()})
 

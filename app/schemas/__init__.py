@@ -4,6 +4,7 @@ from app.schemas.audit_event import AuditEventRead
 from app.schemas.item import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
 from app.schemas.post import PostCreate, PostRead, PostUpdate
 from app.schemas.user import (
+    UserAdminUpdate,
     UserBase,
     UserCreate,
     UserGroupMember,
@@ -11,7 +12,6 @@ from app.schemas.user import (
     UserRead,
     UserReplace,
     UserUpdate,
-    UserUpdateBySuperuser,
 )
 from app.schemas.user_group import UserGroupCreate, UserGroupRead, UserGroupUpdate
 
@@ -24,6 +24,7 @@ __all__ = [
     "PostCreate",
     "PostRead",
     "PostUpdate",
+    "UserAdminUpdate",
     "UserBase",
     "UserCreate",
     "UserGroupCreate",
@@ -34,5 +35,4 @@ __all__ = [
     "UserRead",
     "UserReplace",
     "UserUpdate",
-    "UserUpdateBySuperuser",
 ]

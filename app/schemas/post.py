@@ -2,36 +2,21 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
-
-from app.schemas.base import Input, Schema, Title, omittable, storable
-
-type Content = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000), AfterValidator(storable)
-]
+from app.models.post import PostBase
+from app.schemas.base import Changes, Input, Row
 
 
-class PostCreate(Input):
-    """A new post, by whoever creates it."""
-
-    title: Title
-    content: Content
+class PostCreate(PostBase, Input):
+    """A new post, by the user who creates it."""
 
 
-class PostUpdate(Input):
-    """What may change about a post."""
-
-    title: Title = omittable()
-    content: Content = omittable()
+class PostUpdate(PostBase, Changes):
+    """Changes of a post."""
 
 
-class PostRead(Schema):
+class PostRead(PostBase, Row):
     """A post."""
 
-    id: int
-    title: str
-    content: str
     author_id: uuid.UUID
     created_at: datetime

@@ -3,33 +3,41 @@
 import uuid
 from datetime import datetime
 
-from pydantic import ConfigDict, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool
 
 from app.models.base import MAX_INTEGER
-from app.schemas.base import Email, Input, Schema, ShortText, StorableText, StoredEmail, Username, omittable
+from app.models.fields import Text, Username
+from app.schemas.base import Changes, Input, Schema
 from fastapi_users_sqlmodel import schemas
+from fastapi_users_sqlmodel.schemas import Email, StorableText, StoredEmail
 
 
-class UserBase(Schema):
-    """What everybody sees of a user."""
+class UserBase(BaseModel):
+    """The fields that a user may set when registering and later, and a superuser for anyone.
+
+    The columns are in `app.models.user`: SQLAlchemy cannot make them of this class. `check_models` compares the two.
+    """
+
+    username: Username | None = None
+    name: Text | None = Field(default=None, max_length=100)
+
+
+class UserPublic(Schema):
+    """A user, for strangers. A username signs in, so it is not shown."""
 
     id: uuid.UUID
     name: str | None
 
 
-class UserPublic(UserBase):
-    """A user, to strangers: a username signs in, so it is not shown."""
-
-
-class UserGroupMember(UserBase):
-    """A user, to the members of the same group."""
+class UserGroupMember(UserPublic):
+    """A user, for the members of the same group."""
 
     username: str | None
     email: StoredEmail
 
 
-class UserRead(UserGroupMember):
-    """A user, to oneself and to superusers."""
+class UserRead(UserBase, UserGroupMember):
+    """A user, for the user and for superusers."""
 
     is_active: bool
     is_superuser: bool
@@ -39,41 +47,29 @@ class UserRead(UserGroupMember):
     updated_at: datetime
 
 
-class UserCreate(schemas.BaseUserCreate):
-    """What one registers with; the flags are accepted, as FastAPI Users does, and without effect."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    username: Username | None = None
-    name: ShortText | None = None
+class UserCreate(Input, UserBase, schemas.BaseUserCreate):
+    """A registration. The flags are accepted, as FastAPI Users does, and have no effect."""
 
 
-class UserUpdate(Input):
-    """What one may change about oneself; the flags only when they say what is true already."""
-
-    username: Username | None = None
-    name: ShortText | None = None
-    email: Email = omittable()
-    password: StorableText = omittable()
-    current_password: StorableText = omittable()
-    is_active: StrictBool = omittable()
-    is_superuser: StrictBool = omittable()
-    is_verified: StrictBool = omittable()
+class _UserChanges(UserBase, Changes):
+    email: Email
+    is_active: StrictBool
+    is_superuser: StrictBool
+    is_verified: StrictBool
 
 
-class UserUpdateBySuperuser(Input):
-    """What a superuser may change about anyone; never a password."""
+class UserUpdate(_UserChanges):
+    """The fields that a user may change about the own account; a flag only to the value that it has."""
 
-    username: Username | None = None
-    name: ShortText | None = None
-    email: Email = omittable()
-    group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)
-    is_active: StrictBool = omittable()
-    is_superuser: StrictBool = omittable()
-    is_verified: StrictBool = omittable()
+    password: StorableText
+    current_password: StorableText
 
 
-class UserReplace(UserUpdate):
-    """Everything that PUT takes: which part of it, depends on who asks."""
+class UserAdminUpdate(_UserChanges):
+    """The fields that a superuser may change about anyone; never a password."""
 
     group_id: int | None = Field(default=None, ge=1, le=MAX_INTEGER, strict=True)
+
+
+class UserReplace(UserUpdate, UserAdminUpdate):
+    """The fields that PUT accepts from a user or from a superuser."""

@@ -1,27 +1,16 @@
 """Groups of users on the wire."""
 
-from pydantic import StrictBool
-
-from app.schemas.base import Input, Schema, ShortText, omittable
-
-
-class UserGroupCreate(Input):
-    """A new group; nobody but its members and superusers sees it unless it is public."""
-
-    name: ShortText
-    is_public: StrictBool = False
+from app.models.user_group import UserGroupBase
+from app.schemas.base import Changes, Input, Row
 
 
-class UserGroupUpdate(Input):
-    """What may change about a group."""
-
-    name: ShortText = omittable()
-    is_public: StrictBool = omittable()
+class UserGroupCreate(UserGroupBase, Input):
+    """A new group; only its members and superusers see it unless it is public."""
 
 
-class UserGroupRead(Schema):
+class UserGroupUpdate(UserGroupBase, Changes):
+    """Changes of a group."""
+
+
+class UserGroupRead(UserGroupBase, Row):
     """A group."""
-
-    id: int
-    name: str
-    is_public: bool

@@ -195,16 +195,16 @@ STATEMENTS: dict[str, list[Ask]] = {
         ask("stranger", 403, 1, json={"name": "New"}),
         ask("superuser", 201, 2, json={"name": "New"}),
     ],
-    # Who asks, the group, the group locked, the group; its users, the database sets free.
+    # Who asks, the group locked, the group; its users, the database sets free.
     "PATCH /user-groups/{group_id}": [
         ask("member", 403, 2, json={"name": "New"}, group_id="private"),
         ask("stranger", 404, 2, json={"name": "New"}, group_id="private"),
-        ask("superuser", 200, 4, json={"name": "New"}, group_id="private"),
+        ask("superuser", 200, 3, json={"name": "New"}, group_id="private"),
     ],
     "DELETE /user-groups/{group_id}": [
         ask("member", 403, 2, group_id="private"),
         ask("stranger", 404, 2, group_id="private"),
-        ask("superuser", 204, 4, group_id="private"),
+        ask("superuser", 204, 3, group_id="private"),
     ],
     # Who asks, the group, the user locked with all superusers, the user, the event; to take one out, locked once more.
     "PUT /user-groups/{group_id}/users/{user_id}": [
@@ -215,7 +215,7 @@ STATEMENTS: dict[str, list[Ask]] = {
         ask("stranger", 404, 2, group_id="private", user_id="member"),
         ask("superuser", 204, 6, group_id="private", user_id="member"),
     ],
-    # Who asks, the row locked, the row.
+    # Who asks, the row locked, the row; for a post that is another's, whether it is there.
     "POST /items": [ask("member", 201, 2, json={"title": "Lamp", "price": 1})],
     "PATCH /items/{item_id}": [
         ask("member", 200, 3, json={"title": "New"}, item_id="item"),
@@ -225,7 +225,7 @@ STATEMENTS: dict[str, list[Ask]] = {
     "POST /posts": [ask("member", 201, 2, json={"title": "Hello", "content": "World"})],
     "PATCH /posts/{post_id}": [
         ask("member", 200, 3, json={"title": "New"}, post_id="post"),
-        ask("stranger", 403, 2, json={"title": "New"}, post_id="post"),
+        ask("stranger", 403, 3, json={"title": "New"}, post_id="post"),
     ],
-    "DELETE /posts/{post_id}": [ask("member", 204, 3, post_id="post"), ask("stranger", 403, 2, post_id="post")],
+    "DELETE /posts/{post_id}": [ask("member", 204, 3, post_id="post"), ask("stranger", 403, 3, post_id="post")],
 }

@@ -199,12 +199,12 @@ class TestRights:
     async def test_who_creates_an_item_was_deleted(self, session: AsyncSession, owner: User, delete: Change) -> None:
         await delete()
         with pytest.raises(Unauthorized):
-            await Items(session).create({"title": "Lamp", "price": Decimal(1)}, owner=owner)
+            await Items(session).create({"title": "Lamp", "price": Decimal(1)}, by=owner)
 
     async def test_who_writes_a_post_was_deleted(self, session: AsyncSession, owner: User, delete: Change) -> None:
         await delete()
         with pytest.raises(Unauthorized):
-            await Posts(session).create({"title": "Hello", "content": "..."}, author=owner)
+            await Posts(session).create({"title": "Hello", "content": "..."}, by=owner)
 
     async def test_the_group_was_deleted(
         self, session: AsyncSession, superuser: User, owner: User, create_group: CreateGroup

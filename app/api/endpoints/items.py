@@ -21,13 +21,13 @@ async def list_items(viewer: CurrentUser, items: ItemsDep, pager: PagerDep) -> R
 @router.post("", status_code=201, response_model=ItemRead, responses=responses(Unauthorized))
 async def create_item(new: ItemCreate, viewer: CurrentUser, items: ItemsDep) -> RowsResponse:
     """Create an item of one's own."""
-    return RowsResponse(await items.create(new.model_dump(), owner=viewer), status_code=201)
+    return RowsResponse(await items.create(new.model_dump(), by=viewer), status_code=201)
 
 
 @router.get("/{item_id}", response_model=ItemReadWithOwner, responses=responses(Unauthorized, ItemNotFound))
 async def read_item(item_id: Id, viewer: CurrentUser, items: ItemsDep) -> Item:
     """Read an item and its owner."""
-    return await items.get(item_id, seen_by=viewer)
+    return await items.get_with_owner(item_id, seen_by=viewer)
 
 
 @router.patch("/{item_id}", response_model=ItemRead, responses=responses(Unauthorized, ItemNotFound))

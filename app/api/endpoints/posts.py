@@ -21,7 +21,7 @@ async def list_posts(posts: PostsDep, pager: PagerDep) -> RowsResponse:
 @router.post("", status_code=201, response_model=PostRead, responses=responses(Unauthorized))
 async def create_post(new: PostCreate, viewer: CurrentUser, posts: PostsDep) -> RowsResponse:
     """Write a post."""
-    return RowsResponse(await posts.create(new.model_dump(), author=viewer), status_code=201)
+    return RowsResponse(await posts.create(new.model_dump(), by=viewer), status_code=201)
 
 
 @router.get("/{post_id}", response_model=PostRead, responses=responses(PostNotFound))

@@ -47,15 +47,15 @@ async def list_user_groups(viewer: Viewer, groups: UserGroupsDep, pager: PagerDe
     response_model=UserGroupRead,
     responses=responses(Unauthorized, Forbidden, UserGroupNameTaken),
 )
-async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: UserGroupsDep) -> UserGroup:
+async def create_user_group(new: UserGroupCreate, viewer: CurrentUser, groups: UserGroupsDep) -> RowsResponse:
     """Create a group, as a superuser."""
-    return await groups.create(new.name, is_public=new.is_public, by=viewer)
+    return RowsResponse(await groups.create(new.model_dump(), by=viewer), status_code=201)
 
 
 @router.get("/{group_id}", response_model=UserGroupRead, responses=responses(UserGroupNotFound), openapi_extra=ANYONE)
-async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> UserGroup:
+async def read_user_group(group_id: Id, viewer: Viewer, groups: UserGroupsDep) -> RowsResponse:
     """Read a group that is public or one's own."""
-    return await groups.get(group_id, seen_by=viewer)
+    return RowsResponse(await groups.get(group_id, seen_by=viewer))
 
 
 @router.patch("/{group_id}", response_model=UserGroupRead, responses=responses(*ADMINISTER, UserGroupNameTaken))

@@ -28,7 +28,7 @@ from app.crud.user import (
 )
 from app.crud.user_group import UserGroupNotFound
 from app.models import User
-from app.schemas import AuditEventRead, PostRead, UserPublic, UserRead, UserReplace, UserUpdate, UserUpdateBySuperuser
+from app.schemas import AuditEventRead, PostRead, UserAdminUpdate, UserPublic, UserRead, UserReplace, UserUpdate
 from app.users import CurrentPasswordBad, UpdateUserInvalidPassword
 from fastapi_users_sqlmodel import exceptions
 
@@ -103,7 +103,7 @@ async def read_user(user_id: UserId, viewer: CurrentUser, users: UsersDep) -> Us
 @router.patch("/{user_id}", response_model=UserRead, responses=responses(*SUPERUSER_UPDATE))
 async def update_user(
     user_id: UserId,
-    changes: UserUpdateBySuperuser,
+    changes: UserAdminUpdate,
     viewer: CurrentUser,
     user_manager: UserManagerDep,
     request: RequestDep,
@@ -124,7 +124,7 @@ async def put_user(
         with said_as(OWN_MEANINGS):
             return await user_manager.update_own(viewer, _only(UserUpdate, sent), request)
     # Whoever has no right to change this user learns that first, and not what the body should have been.
-    allowed = _only(UserUpdateBySuperuser, sent) if viewer.is_superuser else {}
+    allowed = _only(UserAdminUpdate, sent) if viewer.is_superuser else {}
     with said_as(SUPERUSER_MEANINGS):
         return await user_manager.update_by_superuser(viewer, user_id, allowed, request)
 
@@ -140,10 +140,10 @@ async def delete_user(user_id: UserId, viewer: CurrentUser, user_manager: UserMa
 async def list_user_posts(user_id: UserId, users: UsersDep, posts: PostsDep, pager: PagerDep) -> RowsResponse:
     """List the posts of a user, newest first."""
     await users.require(user_id)
-    return pager.send(await posts.list(pager.page, author_id=user_id))
+    return pager.send(await posts.list_by_author(user_id, pager.page))
 
 
-def _only(shape: type[UserUpdate | UserUpdateBySuperuser], sent: dict[str, Any]) -> dict[str, Any]:
+def _only(shape: type[UserUpdate | UserAdminUpdate], sent: dict[str, Any]) -> dict[str, Any]:
     """Refuse what this shape does not know, as if it had been the body's shape from the start."""
     try:
         return shape.model_validate(sent).model_dump(exclude_unset=True)
