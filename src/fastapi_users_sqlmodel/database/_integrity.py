@@ -23,8 +23,11 @@ def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
     if _sqlstate(error) in {_UNIQUE_VIOLATION, _EXCLUSION_VIOLATION}:
         name = _field(error, "constraint_name")
         for constraint in (*table.constraints, *table.indexes):
-            refuses = isinstance(constraint, UniqueConstraint | ExcludeConstraint | Index)
-            if refuses and name is not None and constraint.name == name:
+            if (
+                isinstance(constraint, UniqueConstraint | ExcludeConstraint | Index)
+                and name
+                and constraint.name == name
+            ):
                 return frozenset(column.name for column in constraint.columns)
         # A constraint that the database has named itself: the detail lists the columns.
         return frozenset(re.split(r",\s*", _first(r"\((.+?)\)=\(", _detail(error)).replace('"', "")))
