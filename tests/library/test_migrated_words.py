@@ -236,3 +236,148 @@ def test_unnamed_constraint_is_refused(project: AlembicProject, url: str, item: 
     assert word in ran.err + ran.out
     assert "NAMING_CONVENTION" in ran.err + ran.out
     assert len(list(project.versions.glob("*.py"))) == 1
+
+
+DOMAINS = """
+    sa.Column("d1", sa.Integer().with_variant(pg.DOMAIN("pos", sa.Integer(), check="VALUE > 0"), "postgresql")),
+    sa.Column("d2", sa.BigInteger().with_variant(pg.DOMAIN("big", sa.BigInteger()), "postgresql")),
+"""
+
+
+def test_domain_over_a_number_is_created_once(project: AlembicProject, url: str, new_database: NewDatabase) -> None:
+    migrated(project, url, "", "one")
+    source = cycle_from(project, url, DOMAINS, "two")
+    assert source.count(".create(") == 2
+    source = cycle_from(project, url, DOMAINS + 'sa.Column("more", sa.Integer),', "three")
+    assert "DOMAIN" not in source
+    source = cycle_from(project, url, "", "four")
+    assert source.count(".drop(") == source.count(".create(") == 2
+    other = new_database("postgresql" if url.startswith("sqlite") else "sqlite")
+    for command in (("upgrade", "head"), ("check",), ("downgrade", "base"), ("upgrade", "head")):
+        project.succeed(*command, url=other)
+
+
+def cycle_from(project: AlembicProject, url: str, after: str, message: str) -> str:
+    """Migrate to the models, back and again; return the migration."""
+    source = migrated(project, url, after, message)
+    for command in (("downgrade", "-1"), ("upgrade", "head"), ("check",)):
+        project.succeed(*command, url=url)
+    return source
+
+
+NAMED = 'sa.MetaData(naming_convention={"ck": "ck_%(table_name)s_%(constraint_name)s"})'
+
+
+@pytest.mark.parametrize("convention", ["sa.MetaData()", NAMED])
+def test_check_of_a_column_is_a_check_of_its_table(
+    project: AlembicProject, url: str, new_database: NewDatabase, convention: str
+) -> None:
+    def write(column: str) -> None:
+        project.write_models(models(column).replace("sa.MetaData()", convention, 1))
+
+    item = 'sa.Column("n", sa.Integer, sa.CheckConstraint({!r}, name="n_pos")), sa.Column("{}", sa.Integer),'
+    name = "n_pos" if convention == "sa.MetaData()" else "ck_t_n_pos"
+    for message, column in (("one", item.format("n > 0", "m")), ("two", item.format("n > 1", "m"))):
+        write(column)
+        source = project.generate(message, url=url)
+        assert f"op.f({name!r})" in source or f"name={name!r}" in source
+        for command in (("upgrade", "head"), ("check",), ("-x", "compare=database", "check")):
+            project.succeed(*command, url=url)
+        with connected(url) as connection:
+            (check,) = sa.inspect(connection).get_check_constraints("t")
+            assert check["name"] == name
+    for message, column in (("three", ""), ("four", item.format("n > 1", "k"))):
+        write(column)
+        cycle_from_models = project.generate(message, url=url)
+        assert name in cycle_from_models
+        for command in (("upgrade", "head"), ("check",), ("downgrade", "-1"), ("upgrade", "head"), ("check",)):
+            project.succeed(*command, url=url)
+    with connected(url) as connection, pytest.raises(sa.exc.IntegrityError):
+        connection.exec_driver_sql("INSERT INTO t (id, n) VALUES (1, 1)")
+    other = new_database("postgresql" if url.startswith("sqlite") else "sqlite")
+    for command in (("upgrade", "head"), ("check",), ("downgrade", "base"), ("upgrade", "head")):
+        project.succeed(*command, url=other)
+
+
+@pytest.mark.parametrize(
+    "item", ['sa.CheckConstraint("b > 0")', 'sa.Column("n", sa.Integer, sa.CheckConstraint("n > 0"))']
+)
+def test_check_without_a_name_is_written_with_its_table(project: AlembicProject, url: str, item: str) -> None:
+    assert "sa.CheckConstraint(" in migrated(project, url, item, "one")
+    project.succeed("-x", "compare=database", "check", url=url)
+
+
+def test_check_without_a_name_is_not_added_to_a_table_that_exists(project: AlembicProject, url: str) -> None:
+    migrated(project, url, "", "one")
+    project.write_models(models('sa.Column("n", sa.Integer, sa.CheckConstraint("n > 0"))'))
+    with pytest.warns(UserWarning, match=r"The table t has a CHECK without a name, \(n > 0\).* give it a name"):
+        assert "Check" not in project.generate("two", url=url)
+
+
+EXCLUSION = """
+    pg.ExcludeConstraint(
+        (sa.text("int4range(id, id + 5)"), "&&"), using="gist", where=sa.text("{where}"), name="Far away"
+    ){only},
+"""
+
+
+def exclusions(url: str) -> list[str]:
+    with connected(url) as connection:
+        if connection.dialect.name == "sqlite":
+            return []
+        query = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'x'"
+        return list(connection.scalars(sa.text(query)))
+
+
+@pytest.mark.parametrize("only", ["", '.ddl_if(dialect="postgresql")'])
+@pytest.mark.parametrize("compare", ["scratch", "database"])
+def test_exclusion_constraint_is_compared(
+    project: AlembicProject, new_database: NewDatabase, only: str, compare: str
+) -> None:
+    project.write_env(f"compare={compare!r}")
+    url = new_database("postgresql")
+    start, other = (EXCLUSION.format(where=where, only=only) for where in (r"a <> ' \\:x%'", "b > 0"))
+    found: list[list[str]] = [[]]
+    for message, items in (("one", ""), ("two", start), ("three", other), ("four", ""), ("five", other)):
+        assert "CheckConstraint" not in migrated(project, url, items, message)
+        assert len(exclusions(url)) == bool(items)
+        project.succeed("downgrade", "-1", url=url)
+        assert exclusions(url) == found[-1]
+        project.succeed("upgrade", "head", url=url)
+        found.append(exclusions(url))
+    assert "<> ' :x%'" in found[2][0]
+    # The downgrade of a table that was removed has it again.
+    project.write_models("import sqlalchemy as sa\nmetadata = sa.MetaData()")
+    project.generate("six", url=url)
+    for command in (("upgrade", "head"), ("check",), ("downgrade", "-1")):
+        project.succeed(*command, url=url)
+    assert exclusions(url) == found[-1]
+    project.write_env("")
+    other = new_database("sqlite")
+    for command in (("upgrade", "head"), ("check",), ("downgrade", "base"), ("upgrade", "head")):
+        project.succeed(*command, url=other)
+
+
+@pytest.mark.parametrize("only", ["", '.ddl_if(dialect="postgresql")'])
+def test_exclusion_constraint_of_a_new_table_is_skipped_on_sqlite(
+    project: AlembicProject, url: str, new_database: NewDatabase, only: str
+) -> None:
+    unnamed = EXCLUSION.format(where="b > 0", only=only).replace(', name="Far away"', "")
+    source = migrated(project, url, EXCLUSION.format(where="b > 1", only=only) + unnamed, "one")
+    assert source.count("EXCLUDE USING gist") == 2
+    for kind in ("sqlite", "postgresql"):
+        other = new_database(kind)
+        for command in (("upgrade", "head"), ("check",), ("downgrade", "base"), ("upgrade", "head")):
+            project.succeed(*command, url=other)
+        assert len(exclusions(other)) == (2 if kind == "postgresql" else 0)
+
+
+def test_exclusion_constraint_without_a_name_is_not_added_to_a_table_that_exists(
+    project: AlembicProject, new_database: NewDatabase
+) -> None:
+    url = new_database("postgresql")
+    migrated(project, url, "", "one")
+    project.write_models(models(EXCLUSION.format(where="b > 0", only="").replace(', name="Far away"', "")))
+    ran = project.run("revision", "--autogenerate", "-m", "two", url=url)
+    assert ran.status
+    assert "exclusion constraint without a name" in ran.err + ran.out

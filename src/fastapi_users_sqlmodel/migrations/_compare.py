@@ -36,6 +36,11 @@ from fastapi_users_sqlmodel.migrations._sqlite import RebuildingSQLiteImpl, is_s
 OURS = "fastapi_users_sqlmodel"
 
 
+_UNNAMED = (
+    "The table {table} has a CHECK without a name, ({condition}), which is not in the database. Nothing was written "
+    "for it, because no migration could drop it again: give it a name in the model."
+)
+
 type CompareServerDefault = Callable[..., bool | None]
 
 
@@ -204,18 +209,25 @@ def compare_checks(  # noqa: PLR0913, PLR0917  # Alembic's signature
     if OURS not in context.opts or found_table is None or table is None:
         return
     dialect = context.dialect
-    found = {
-        check["name"]: check["sqltext"]
+    reflected = [
+        (check["name"], check["sqltext"])
         for check in context.inspector.get_check_constraints(table_name, schema=schema)
-        if check["name"] is not None
-    }
-    checks = [check for check in table.constraints if isinstance(check, sa.CheckConstraint)]
-    wanted = {name: check for check in checks if (name := check_name(check, dialect)) is not None}
+    ]
+    wanted = {name: check for check in checks_of(table) if (name := check_name(check, dialect)) is not None}
+    for check in checks_of(table):
+        # PostgreSQL gives it a name, and SQLite none.
+        if check.name is None and not is_type_bound(check):
+            others = [each for each in reflected if each[0] not in wanted]
+            same = next((each for each in others if _is_same_check(context, found_table, check, each[1])), None)
+            if same is None:
+                warn(_UNNAMED.format(table=table.fullname, condition=portable_sql(check.sqltext)))
+            else:
+                reflected.remove(same)
+    found = {name: sql for name, sql in reflected if name is not None}
     changed = {
         name
         for name in found.keys() & wanted.keys()
-        if comparable(found[name]) != comparable(portable_sql(wanted[name].sqltext))
-        and _is_other_check(context, found_table, wanted[name], found[name])
+        if not _is_same_check(context, found_table, wanted[name], found[name])
     }
     for name in sorted((found.keys() - wanted.keys()) | changed):
         removed = sa.CheckConstraint(sa.text(escaped(found[name])), name=conv(name), table=found_table)
@@ -223,6 +235,12 @@ def compare_checks(  # noqa: PLR0913, PLR0917  # Alembic's signature
     for name in sorted((wanted.keys() - found.keys()) | changed):
         condition = sa.text(text_argument(wanted[name].sqltext))
         table_ops.ops.append(ops.CreateCheckConstraintOp(conv(name), table_name, condition, schema=schema))
+
+
+def checks_of(table: sa.Table) -> list[sa.CheckConstraint]:
+    """Return the CHECKs of a table; SQLAlchemy keeps one that is an argument of a column in that column only."""
+    constraints = [*table.constraints, *(each for column in table.columns for each in column.constraints)]
+    return [each for each in constraints if isinstance(each, sa.CheckConstraint)]
 
 
 def check_name(constraint: sa.CheckConstraint, dialect: sa.Dialect) -> str | None:
@@ -247,8 +265,10 @@ def _is_of_plain_enum(constraint: sa.CheckConstraint) -> bool:
     return any(isinstance(type_, sa.Enum) and not type_.native_enum for type_ in types)
 
 
-def _is_other_check(context: AutogenContext, found_table: sa.Table, wanted: sa.CheckConstraint, found: str) -> bool:
-    connection = context.connection
-    if context.dialect.name != "postgresql" or connection is None:
+def _is_same_check(context: AutogenContext, found_table: sa.Table, wanted: sa.CheckConstraint, found: str) -> bool:
+    sql, connection = portable_sql(wanted.sqltext), context.connection
+    if comparable(found) == comparable(sql):
         return True
-    return check_in_postgres(connection, found_table, portable_sql(wanted.sqltext)) != found
+    if context.dialect.name != "postgresql" or connection is None:
+        return False
+    return check_in_postgres(connection, found_table, sql) == found

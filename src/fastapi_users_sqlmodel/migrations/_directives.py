@@ -13,6 +13,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ClauseElement, conv
 
 from fastapi_users_sqlmodel.migrations._compare import check_name, is_type_bound
+from fastapi_users_sqlmodel.migrations._exclusions import DropExclusionOp, ExclusionOp, added_with_table
 from fastapi_users_sqlmodel.migrations._expressions import escaped, render_server_default, text_argument
 from fastapi_users_sqlmodel.migrations._named_types import NamedTypeChanges
 from fastapi_users_sqlmodel.migrations._scratch import Scratch
@@ -94,6 +95,8 @@ def rewrite(
     tables = _tables_dropped_last(list(_flattened(upgrade.ops, scratch)))
     upgrade.ops = [*types.created, *types.extended, *tables, *types.dropped]
     upgrade.reverse_into(downgrade)
+    # The downgrade drops them with the table.
+    upgrade.ops = [each for op in upgrade.ops for each in added_with_table(op)]
     for op in _all(upgrade.ops):
         _make_portable(op)
         _make_checks_explicit(op)
@@ -115,12 +118,12 @@ def _flattened(operations: Sequence[ops.MigrateOperation], scratch: Scratch) -> 
             yield op
             continue
         # A batch that rebuilds the table would forget everything about an index but its columns.
-        special = [each for each in op.ops if _is_special_index(each, scratch)]
-        yield from (each for each in special if isinstance(each, ops.DropIndexOp))
+        special = [each for each in op.ops if isinstance(each, ExclusionOp) or _is_special_index(each, scratch)]
+        yield from (each for each in special if isinstance(each, ops.DropIndexOp | DropExclusionOp))
         op.ops = [each for each in op.ops if each not in special]
         if op.ops:
             yield op
-        yield from (each for each in special if isinstance(each, ops.CreateIndexOp))
+        yield from (each for each in special if not isinstance(each, ops.DropIndexOp | DropExclusionOp))
 
 
 def _tables_dropped_last(operations: list[ops.MigrateOperation]) -> list[ops.MigrateOperation]:
@@ -177,11 +180,17 @@ def _make_portable(op: ops.MigrateOperation) -> None:
 
 
 def _make_checks_explicit(op: ops.MigrateOperation) -> None:
-    """Let a plain enum, which becomes a string, bring its CHECK as a CHECK."""
+    """Let CHECKs be those of the table: of a plain enum, which becomes a string, and the arguments of a column."""
     if not isinstance(op, ops.CreateTableOp):
         return
     items: list[Any] = []
-    for item in op.columns:
+    of_columns = [each for item in op.columns if isinstance(item, sa.Column) for each in item.constraints]
+    of_table = [
+        sa.CheckConstraint(text_argument(each.sqltext), name=each.name, **each.dialect_kwargs)
+        for each in of_columns
+        if isinstance(each, sa.CheckConstraint)
+    ]
+    for item in (*op.columns, *of_table):
         if isinstance(item, sa.CheckConstraint) and is_type_bound(item):
             name = check_name(item, sqlite.dialect())
             items += [] if name is None else [sa.CheckConstraint(text_argument(item.sqltext), name=conv(name))]

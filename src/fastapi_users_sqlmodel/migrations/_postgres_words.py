@@ -32,6 +32,10 @@ _INDEX = sa.text("""
     WHERE c.relkind IN ('i', 'I') AND c.relname = :name
         AND CASE WHEN CAST(:schema AS text) IS NULL THEN n.oid = pg_my_temp_schema() ELSE n.nspname = :schema END
 """)
+_EXCLUSIONS = sa.text("""
+    SELECT conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
+    WHERE contype = 'x' AND conrelid = to_regclass(:table) ORDER BY conname
+""")
 
 # insufficient_privilege and read_only_sql_transaction
 _NO_TEMPORARY_TABLE = {"42501", "25006"}
@@ -71,6 +75,25 @@ def check_in_postgres(connection: sa.Connection, table: sa.Table, condition: str
         (check,) = inspector.get_check_constraints(_NAME)
         return check["sqltext"]
     return None
+
+
+def exclusions_of(connection: sa.Connection, table: sa.Table) -> dict[str, str]:
+    """Return the exclusion constraints of a table as PostgreSQL writes them, by their names."""
+    return _exclusions_of(connection, PORTABLE.identifier_preparer.format_table(table))
+
+
+def exclusion_in_postgres(connection: sa.Connection, table: sa.Table, definition: str) -> str | None:
+    """Return an exclusion constraint as PostgreSQL writes it, or None when it refuses it."""
+    with _temporary(connection, table, further=f", {definition}") as inspector:
+        if inspector is None:
+            return None
+        (exclusion,) = _exclusions_of(connection, f"pg_temp.{_NAME}").values()
+        return exclusion
+    return None
+
+
+def _exclusions_of(connection: sa.Connection, name: str) -> dict[str, str]:
+    return {row.conname: row.definition for row in connection.execute(_EXCLUSIONS, {"table": name})}
 
 
 def is_same_index(connection: sa.Connection, index: sa.Index, found: sa.Index) -> bool | None:

@@ -15,7 +15,7 @@ def is_still(
     """Tell whether a column has the type `known`, where reflection has found the type `found`."""
     if is_same_type(known, found, connection.dialect):
         # Alembic recognises a SERIAL by PostgreSQL's own INTEGER.
-        return not isinstance(found, sa.Integer)
+        return connection.dialect.name != "postgresql" or not isinstance(found, sa.Integer)
     wanted = ddl_of(known, connection.dialect)
     if wanted is None or (connection.dialect.name == "postgresql" and not isinstance(found, NullType)):
         return False

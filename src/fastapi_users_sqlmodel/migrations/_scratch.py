@@ -55,7 +55,8 @@ class Scratch:
             self.schemas.add(table.schema)
             for column in table.columns:
                 self._remember_column(key(table.schema, table.name, column.name), column)
-            for constraint in table.constraints:
+            of_columns = (each for column in table.columns for each in column.constraints)
+            for constraint in (*table.constraints, *of_columns):
                 self._remember_check(key(table.schema, table.name, constraint.name), constraint)
         elif isinstance(statement, AddConstraint) and isinstance(statement.element, CheckConstraint):
             table = statement.element.table
@@ -71,6 +72,8 @@ class Scratch:
         table = statement.table_name
         if isinstance(statement, ddl.AddColumn):
             self._remember_column((schema, table, statement.column.name), statement.column)
+            for constraint in statement.column.constraints:
+                self._remember_check((schema, table, str(constraint.name)), constraint)
         elif isinstance(statement, ddl.RenameTable):
             self._rename(connection, (schema, table), (schema, str(statement.new_table_name)))
         elif isinstance(statement, ddl.ColumnName):

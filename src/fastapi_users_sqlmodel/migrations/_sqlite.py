@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any, override
 
 from alembic.ddl.sqlite import SQLiteImpl
-from alembic.operations.batch import ApplyBatchImpl
+from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
 from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Index, Table
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.types import TypeEngine, UserDefinedType, to_instance
 
+from fastapi_users_sqlmodel.migrations._sqlite_values import converted
 from fastapi_users_sqlmodel.migrations._type_source import ddl_of
 
 
@@ -54,13 +55,31 @@ class RebuildingSQLiteImpl(SQLiteImpl):
 
     _kept: dict[str, str]
     _lost: list[str]
+    _types: dict[str, TypeEngine[Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._kept, self._lost = {}, []
+        self._kept, self._lost, self._types = {}, [], {}
+
+    def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
+        """Remember which types the columns had by the words of the migration: SQLite reflects a UUID as CHAR(32)."""
+        self._types = {
+            arguments[1]: to_instance(options["existing_type"])
+            for name, arguments, options in batch_op.batch
+            if name == "alter_column" and options.get("type_") is not None and options.get("existing_type") is not None
+        }
+        return super().requires_recreate_in_batch(batch_op)
+
+    def cast_for_batch_migrate(
+        self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
+    ) -> None:
+        """Copy the values of a column whose type changes, without a CAST to a type that is a number to SQLite."""
+        found = self._types.get(str(existing.key), existing.type)
+        existing_transfer["expr"] = converted(existing_transfer["expr"], found, new_type)
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
         """Remember the indexes and triggers of a table that is about to be dropped and made again."""
+        self._types = {}
         connection = self.connection
         if connection is None or self.as_sql:
             return
