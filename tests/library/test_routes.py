@@ -1,7 +1,7 @@
 """The situations of FastAPI Users' own tests of its routers: names, malformed bodies, and who is admitted."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -122,88 +122,97 @@ class TestLogin:
         answer = await service.client.post(f"/auth/{backend_name}/login", data=form_body)
         assert (answer.status_code, {problem["loc"][-1] for problem in answer.json()["detail"]}) == (422, fields)
 
-    @pytest.mark.parametrize("requires_verification", [False, True])
-    @pytest.mark.parametrize("columns", [{}, {"is_verified": True}, {"is_active": False}], ids=str)
     @pytest.mark.parametrize(
-        ("username", "password", "is_right"),
+        ("requires_verification", "columns", "username", "password", "code"),
         [
-            (BERTA, PASSWORD, False),
-            (ANNA, "wrong", False),
-            (ANNA, PASSWORD, True),
-            ("Anna@Example.com", PASSWORD, True),
+            (False, {}, BERTA, PASSWORD, "LOGIN_BAD_CREDENTIALS"),
+            (False, {}, ANNA, "wrong", "LOGIN_BAD_CREDENTIALS"),
+            (False, {"is_active": False}, ANNA, PASSWORD, "LOGIN_BAD_CREDENTIALS"),
+            (False, {}, ANNA, PASSWORD, None),
+            (False, {}, "Anna@Example.com", PASSWORD, None),
+            (True, {}, ANNA, "wrong", "LOGIN_BAD_CREDENTIALS"),
+            (True, {"is_active": False}, ANNA, PASSWORD, "LOGIN_BAD_CREDENTIALS"),
+            (True, {}, ANNA, PASSWORD, "LOGIN_USER_NOT_VERIFIED"),
+            (True, {}, "Anna@Example.com", PASSWORD, "LOGIN_USER_NOT_VERIFIED"),
+            (True, {"is_verified": True}, ANNA, PASSWORD, None),
+            (True, {"is_verified": True}, "Anna@Example.com", PASSWORD, None),
         ],
     )
     async def test_is_answered_alike_by_each_backend(
         self,
         service: Service,
         backend_name: str,
-        requires_verification: bool,  # noqa: FBT001  # A parameter
         columns: dict[str, Any],
         username: str,
         password: str,
-        is_right: bool,  # noqa: FBT001  # A parameter
+        code: str | None,
     ) -> None:
         await service.accounts.user(**columns)
-        answer = await service.client.post(
-            f"/auth/{backend_name}/login", data={"username": username, "password": password}
-        )
-        if not is_right or not columns.get("is_active", True):
-            assert (answer.status_code, answer.json()) == (400, {"detail": "LOGIN_BAD_CREDENTIALS"})
-        elif requires_verification and not columns.get("is_verified", False):
-            assert (answer.status_code, answer.json()) == (400, {"detail": "LOGIN_USER_NOT_VERIFIED"})
+        form = {"username": username, "password": password}
+        answer = await service.client.post(f"/auth/{backend_name}/login", data=form)
+        if code is not None:
+            assert (answer.status_code, answer.json()) == (400, {"detail": code})
         elif backend_name == "jwt":
             assert (answer.status_code, answer.json().keys()) == (200, {"access_token", "token_type"})
         else:
             assert (answer.status_code, answer.content, [*answer.cookies]) == (204, b"", ["session"])
 
 
-WHO: dict[str, dict[str, bool]] = {
-    "deactivated": {"is_active": False, "is_verified": True, "is_superuser": True},
-    "unverified": {},
-    "verified": {"is_verified": True},
-    "unverified superuser": {"is_superuser": True},
-    "verified superuser": {"is_superuser": True, "is_verified": True},
-}
+class Asks(NamedTuple):
+    """A kind of user, and the statuses for oneself, for a user who exists, and for one who does not."""
+
+    requires_verification: bool
+    columns: dict[str, bool]
+    me: int
+    known: int
+    unknown: int
 
 
-@pytest.mark.parametrize("requires_verification", [False, True])
+DEACTIVATED = {"is_active": False, "is_verified": True, "is_superuser": True}
+VERIFIED, SUPERUSER = {"is_verified": True}, {"is_superuser": True}
+ASKS = [
+    Asks(False, DEACTIVATED, 401, 401, 401),
+    Asks(False, {}, 200, 403, 403),
+    Asks(False, VERIFIED, 200, 403, 403),
+    Asks(False, SUPERUSER, 200, 200, 404),
+    Asks(False, VERIFIED | SUPERUSER, 200, 200, 404),
+    Asks(True, DEACTIVATED, 401, 401, 401),
+    Asks(True, {}, 403, 403, 403),
+    Asks(True, VERIFIED, 200, 403, 403),
+    Asks(True, SUPERUSER, 403, 403, 403),
+    Asks(True, VERIFIED | SUPERUSER, 200, 200, 404),
+]
+
+
 class TestUsers:
     """With `get_users_router(requires_verification=…)`, for each kind of user."""
 
     async def test_nobody(self, service: Service) -> None:
         user = await service.accounts.user(BERTA)
-        for method, path in (("GET", "me"), ("PATCH", "me"), *((m, str(user.id)) for m in ("GET", "PATCH", "DELETE"))):
+        routes = [("GET", "me"), ("PATCH", "me"), *((method, str(user.id)) for method in ("GET", "PATCH", "DELETE"))]
+        for method, path in routes:
             for headers in ({}, {"Authorization": "Bearer x"}):
                 answer = await service.client.request(method, f"/users/{path}", headers=headers, json={})
                 assert (answer.status_code, answer.json()) == (401, {"detail": "Unauthorized"})
 
-    @pytest.mark.parametrize("who", WHO)
-    async def test_somebody(self, service: Service, requires_verification: bool, who: str) -> None:  # noqa: FBT001  # A parameter
-        columns, store = WHO[who], service.accounts.manager.user_db
-        me = await service.accounts.user(is_verified=True)
+    @pytest.mark.parametrize(("requires_verification", "asks"), [(asks.requires_verification, asks) for asks in ASKS])
+    async def test_somebody(self, service: Service, asks: Asks) -> None:
+        me, other = await service.accounts.user(is_verified=True), await service.accounts.user(BERTA)
         headers = await service.sign_in(ANNA, PASSWORD)
-        me = await store.update(me, {"is_verified": False, **columns})
-        if who == "deactivated":
-            expected = {"me": 401, "known": 401, "unknown": 401}
-        elif requires_verification and not me.is_verified:
-            expected = {"me": 403, "known": 403, "unknown": 403}
-        else:
-            expected = {"me": 200, "known": 200 if me.is_superuser else 403, "unknown": 404 if me.is_superuser else 403}
-        other = await service.accounts.user(BERTA)
-        paths = {"me": "me", "known": other.id, "unknown": service.accounts.stores.models.unknown_ids[0]}
-        answers = [
-            (name, await service.client.request(method, f"/users/{path}", headers=headers, json={}))
-            for name, path in paths.items()
-            for method in ("GET", "PATCH")
-        ]
-        assert [(name, answer.status_code) for name, answer in answers] == [
-            (name, expected[name]) for name, _ in answers
-        ]
-        for name, answer in answers:
-            if answer.status_code == 200:
-                assert answer.json()["email"] == (ANNA if name == "me" else BERTA)
-                assert "hashed_password" not in answer.json()
-        for name in ("unknown", "known"):
-            answer = await service.client.delete(f"/users/{paths[name]}", headers=headers)
-            assert answer.status_code == (204 if expected[name] == 200 else expected[name])
-        assert (BERTA in service.accounts.stores.emails()) is (expected["known"] != 200)
+        await service.accounts.manager.user_db.update(me, {"is_verified": False, **asks.columns})
+        unknown_id = service.accounts.stores.models.unknown_ids[0]
+        for path, email, status in (
+            ("me", ANNA, asks.me),
+            (other.id, BERTA, asks.known),
+            (unknown_id, "", asks.unknown),
+        ):
+            for method in ("GET", "PATCH"):
+                answer = await service.client.request(method, f"/users/{path}", headers=headers, json={})
+                assert answer.status_code == status
+                if status == 200:
+                    assert answer.json()["email"] == email
+                    assert "hashed_password" not in answer.json()
+        for user_id, status in ((unknown_id, asks.unknown), (other.id, asks.known)):
+            answer = await service.client.delete(f"/users/{user_id}", headers=headers)
+            assert answer.status_code == (204 if status == 200 else status)
+        assert (BERTA in service.accounts.stores.emails()) is (asks.known != 200)
