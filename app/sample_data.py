@@ -1,15 +1,17 @@
-"""A small world to try the service in."""
+"""Sample groups, users, items and posts, to try the service with."""
 
 import secrets
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import func, select
-from sqlmodel import Session, col
+from sqlalchemy import func, select, true
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import Item, Post, User, UserGroup
-from app.users import password_helper
-from fastapi_users_sqlmodel import canonical_email
+from app.schemas import UserCreate
+from app.users import ScriptUserManager, password_helper
+from fastapi_users_sqlmodel import PasswordPolicy, schemas
 
 GROUPS = ("Admin", "Developer", "Guest")
 # "Sample data" in PostgreSQL's space of advisory locks: any number that nobody else uses.
@@ -18,7 +20,7 @@ LOCK = 7_264_829_231
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user of the small world."""
+    """A user of the sample data."""
 
     username: str
     name: str
@@ -40,73 +42,78 @@ PEOPLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What was done: a password, by address, for each user that got one."""
+class SampleUserManager(ScriptUserManager):
+    """The manager of the sample users, whose password may be as simple as one likes."""
 
-    passwords: dict[str, str]
+    password_policy = PasswordPolicy(strength=None)
 
 
-def fill(session: Session, *, password: str | None = None) -> Filled:
+class _Place(schemas.BaseUserUpdate):
+    group_id: int | None = None
+
+
+async def fill(session: AsyncSession, *, password: str | None = None) -> dict[str, str]:
     """Add what is missing of the sample data, in the session's transaction; the caller commits.
 
-    Several at once wait for each other. A random password for each new user, unless `password` is given: then it is
-    everybody's, also of those who exist already.
+    Several processes wait for each other. Each new user gets a random password, unless `password` is given: then every
+    sample user gets that one, also those who exist already.
+
+    Returns:
+        By address: the passwords that were set.
     """
-    _wait_for_others(session)
-    groups = _groups(session)
-    passwords = {}
+    await _wait_for_others(session)
+    group_ids = await _group_ids(session)
+    manager, passwords = SampleUserManager.on(session), {}
     for person in PEOPLE:
-        user = session.scalar(select(User).where(col(User.email_canonical) == canonical_email(person.email)))
-        if user is None or password is not None:
+        user = await manager.user_db.get_by_email(person.email)
+        if user is None:
             passwords[person.email] = password or secrets.token_urlsafe(12)
-            hashed_password = password_helper.hash(passwords[person.email])
-            if user is None:
-                user = User(email=person.email, hashed_password=hashed_password)
-                _describe(user, person, groups)
-                session.add(user)
-                session.flush()
-            user.hashed_password = hashed_password
-        _give_things(session, user)
-    session.flush()
-    return Filled(passwords)
+            new = UserCreate(
+                email=person.email,
+                password=passwords[person.email],
+                username=person.username,
+                name=person.name,
+            )
+            place = _Place(is_superuser=person.group == "Admin", is_verified=True, group_id=group_ids[person.group])
+            user = await manager.update(place, await manager.create(new))
+        elif password is not None and not password_helper.verify_and_update(password, user.hashed_password)[0]:
+            passwords[person.email] = password
+            await manager.update(schemas.BaseUserUpdate(password=password), user)
+        await _give_things(session, user)
+    await session.flush()
+    return passwords
 
 
-def _wait_for_others(session: Session) -> None:
+async def _wait_for_others(session: AsyncSession) -> None:
+    connection = await session.connection()
     # SQLite's transaction holds the write lock from its beginning.
-    if session.get_bind().dialect.name == "postgresql":
-        session.scalar(select(func.pg_advisory_xact_lock(LOCK)))
-    else:
-        session.connection()
+    if connection.dialect.name == "postgresql":
+        # The limits of a request are not those of a script.
+        for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute(select(func.set_config(limit, "0", true())))
+        await connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
 
 
-def _groups(session: Session) -> dict[str, UserGroup]:
-    groups = {group.name: group for group in session.scalars(select(UserGroup).where(col(UserGroup.name).in_(GROUPS)))}
-    if session.scalar(select(func.count()).select_from(UserGroup)) == 0:
-        # The quick start asks for group 1; a sequence remembers numbers that a killed run had taken.
+async def _group_ids(session: AsyncSession) -> dict[str, int]:
+    known = select(col(UserGroup.name), col(UserGroup.id)).where(col(UserGroup.name).in_(GROUPS))
+    found = dict((await session.execute(known)).tuples().all())
+    if await session.scalar(select(func.count()).select_from(UserGroup)) == 0:
+        # The quick start asks for group 1, and a killed run may have used up the first numbers of the sequence.
         session.add_all(UserGroup(id=number, name=name, is_public=True) for number, name in enumerate(GROUPS, 1))
-        session.flush()
+        await session.flush()
         if session.get_bind().dialect.name == "postgresql":
-            session.scalar(select(func.setval(func.pg_get_serial_sequence("usergroup", "id"), len(GROUPS))))
+            await session.scalar(select(func.setval(func.pg_get_serial_sequence("usergroup", "id"), len(GROUPS))))
     else:
-        session.add_all(UserGroup(name=name, is_public=True) for name in GROUPS if name not in groups)
-        session.flush()
-    return {group.name: group for group in session.scalars(select(UserGroup).where(col(UserGroup.name).in_(GROUPS)))}
+        session.add_all(UserGroup(name=name, is_public=True) for name in GROUPS if name not in found)
+        await session.flush()
+    return dict((await session.execute(known)).tuples().all())
 
 
-def _describe(user: User, person: Person, groups: dict[str, UserGroup]) -> None:
-    user.username = person.username
-    user.name = person.name
-    user.group_id = groups[person.group].id
-    user.is_verified = True
-    user.is_superuser = person.group == "Admin"
-
-
-def _give_things(session: Session, user: User) -> None:
-    """Give a user two items and two posts, if there are none: what somebody has changed stays."""
-    if session.scalar(select(func.count()).select_from(Item).where(col(Item.user_id) == user.id)) == 0:
+async def _give_things(session: AsyncSession, user: User) -> None:
+    """Give a user two items and two posts, if the user has none: what somebody has changed stays."""
+    if await session.scalar(select(func.count()).select_from(Item).where(col(Item.user_id) == user.id)) == 0:
         session.add(Item(title="Lamp", description="Gives light.", price=Decimal("19.90"), user_id=user.id))
         session.add(Item(title="Chair", price=Decimal("49.00"), user_id=user.id))
-    if session.scalar(select(func.count()).select_from(Post).where(col(Post.author_id) == user.id)) == 0:
+    if await session.scalar(select(func.count()).select_from(Post).where(col(Post.author_id) == user.id)) == 0:
         session.add(Post(title="Hello", content="My first post.", author_id=user.id))
         session.add(Post(title="Hello again", content="My second post.", author_id=user.id))

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
 from fastapi import Depends, Request
 from fastapi_users.exceptions import UserNotExists
@@ -102,6 +102,20 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         """
         if await self.may_mail_to(user.email, "registration"):
             await self.request_verify(user, request)
+
+
+class ScriptUserManager(UserManager):
+    """The manager for scripts: it works in the script's own transaction, and sends no e-mail about new accounts."""
+
+    release = BaseUserManager.release
+
+    @classmethod
+    def on(cls, session: AsyncSession) -> Self:
+        """Return a manager on a session whose transaction has been begun."""
+        return cls(SQLAlchemyUserDatabase(session, User), session)
+
+    async def on_register(self, user: User, request: Request | None = None) -> None:
+        """Send no e-mail: a script says itself whether the address is verified."""
 
 
 async def get_user_db(session: SessionDep) -> SQLAlchemyUserDatabase[User, uuid.UUID]:

@@ -1,1 +1,1 @@
-"""The questions and the changes, in the words of the domain; each collection works on the session it is given."""
+"""Queries and changes: a collection for each noun, on the session that it is given."""

@@ -1,4 +1,4 @@
-"""The shapes at rest: whoever imports this has every table registered, in one metadata."""
+"""The tables; importing this registers all of them, in one metadata."""
 
 from app.models.base import Base, TableModel
 from app.models.base import TableModel as SQLModel

@@ -1,4 +1,4 @@
-"""The shapes on the wire."""
+"""The bodies of requests and responses."""
 
 from app.schemas.audit_event import AuditEventRead
 from app.schemas.item import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate

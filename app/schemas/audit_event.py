@@ -1,4 +1,4 @@
-"""Security events on the wire."""
+"""Security events: bodies of requests and responses."""
 
 import uuid
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Items on the wire."""
+"""Items: bodies of requests and responses."""
 
 import uuid
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Posts on the wire."""
+"""Posts: bodies of requests and responses."""
 
 import uuid
 from datetime import datetime

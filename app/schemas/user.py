@@ -1,4 +1,4 @@
-"""Users on the wire."""
+"""Users: bodies of requests and responses."""
 
 import uuid
 from datetime import datetime

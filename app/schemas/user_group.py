@@ -1,4 +1,4 @@
-"""Groups of users on the wire."""
+"""Groups of users: bodies of requests and responses."""
 
 from app.models.user_group import UserGroupBase
 from app.schemas.base import Changes, Input, Row

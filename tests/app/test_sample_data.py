@@ -152,6 +152,14 @@ class TestOnce:
         assert_whole(f"sqlite:///{programs.folder}/test.db")
         assert {path.name for path in programs.folder.iterdir()} == {"test.db", ".secret-key"}
 
+    def test_its_accounts_are_in_the_audit_trail_and_get_no_mail(self, programs: Programs, database_url: str) -> None:
+        run(programs, migrated(database_url))
+        with connected(database_url) as connection:
+            kinds = "SELECT kind, count(*) FROM user_audit_event GROUP BY kind ORDER BY kind"
+            found = [tuple(row) for row in connection.exec_driver_sql(kinds)]
+            assert found == [("change_role", 6), ("register", 6), ("update", 6)]
+            assert connection.exec_driver_sql("SELECT count(*) FROM mail").scalar() == 0
+
     def test_joins_groups_that_are_there(self, programs: Programs, database_url: str) -> None:
         with connected(migrated(database_url)) as connection, Session(connection) as session:
             session.add_all([UserGroup(name="Another"), UserGroup(name="Guest")])
@@ -199,6 +207,12 @@ class TestPassword:
         assert {name: after[name] for name in ("usergroup", "item", "post")} == {
             name: before[name] for name in ("usergroup", "item", "post")
         }
+
+    def test_the_same_again_changes_nothing(self, programs: Programs, database_url: str) -> None:
+        run(programs, migrated(database_url), "--password", PASSWORD)
+        before = everything(database_url)
+        assert run(programs, database_url, "--password", PASSWORD) == Ran(0, "", THERE_ALREADY)
+        assert everything(database_url) == before
 
     @pytest.mark.parametrize(
         ("password", "sentence"),
