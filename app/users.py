@@ -6,10 +6,9 @@ from datetime import timedelta
 from typing import Annotated, Any, Self, cast
 
 from fastapi import Depends, Request
-from fastapi_users.exceptions import UserNotExists
+from fastapi_users.exceptions import InvalidID, UserNotExists
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.errors import BadRequest, InvalidPassword
 from app.core.settings import settings
 from app.crud.outbox import Outbox
 from app.crud.user_group import UserGroupNotFound
@@ -30,19 +29,12 @@ from fastapi_users_sqlmodel import (
     UUIDIDMixin,
 )
 from fastapi_users_sqlmodel.exceptions import ValueRefused
+from fastapi_users_sqlmodel.identity import parse_uuid
 
 SessionDep = Annotated[AsyncSession, Depends(get_async_session, scope="function")]
 
 # Scripts hash with it in their own thread, requests in others, so many at once.
 password_helper = PasswordHelper()
-
-
-class CurrentPasswordBad(BadRequest):
-    """The current password is another one."""
-
-
-class UpdateUserInvalidPassword(InvalidPassword):
-    """The new password is refused."""
 
 
 class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
@@ -57,6 +49,16 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
     def __init__(self, user_db: SQLAlchemyUserDatabase[User, uuid.UUID], session: AsyncSession) -> None:
         super().__init__(user_db, password_helper)
         self.session = session
+
+    def parse_id(self, value: Any) -> uuid.UUID:
+        """Return the id of a path or token.
+
+        Raises:
+            InvalidID: It is no UUID in the spelling of RFC 9562.
+        """
+        if (user_id := parse_uuid(str(value))) is None:
+            raise InvalidID
+        return user_id
 
     async def release(self) -> None:
         """Commit the request's transaction, which is ours, and go on in another one."""

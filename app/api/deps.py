@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.api.rows import RowsResponse
-from app.core.errors import InvalidField
+from app.core.errors import FieldsNotAllowed
 from app.crud.audit_event import AuditEvents
 from app.crud.base import Collection
 from app.crud.item import Items
@@ -28,6 +28,7 @@ from app.users import (
     current_user_if_any,
     get_user_manager,
 )
+from fastapi_users_sqlmodel.identity import parse_uuid
 
 __all__ = [
     "AuditEventsDep",
@@ -84,13 +85,8 @@ NOBODY = uuid.UUID(int=0)
 
 
 def _uuid_or_nobody(value: object) -> uuid.UUID:
-    """Take what is no UUID, or not in its one spelling (RFC 9562, section 4), for nobody's: who asks is known first."""
-    text = str(value)
-    try:
-        found = uuid.UUID(text)
-    except ValueError:
-        return NOBODY
-    return found if str(found) == text.lower() else NOBODY
+    """Return the UUID, or `NOBODY` for a text that is none: the answer is 404, after 401 and before 422."""
+    return parse_uuid(str(value)) or NOBODY
 
 
 UserId = Annotated[
@@ -127,7 +123,7 @@ async def _pager(
     ] = None,
 ) -> Pager:
     if skip is not None and after is not None:
-        raise InvalidField("after", "not together with skip", where="query")
+        raise FieldsNotAllowed(["after"], "not together with skip", where="query")
     return Pager(Page(limit=limit, skip=skip or 0, after=after), request)
 
 

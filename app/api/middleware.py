@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fastapi_users_sqlmodel.csrf import SAFE_METHODS
+
 type Address = IPv4Address | IPv6Address
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAXIMUM_BODY_BYTES = 1024 * 1024
@@ -153,7 +155,7 @@ class BodyLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the body, or hand it on whole."""
-        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Insert, Select, bindparam, false, insert, 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.core.errors import AppError, Forbidden, NotFound, Unauthorized
+from app.core.errors import APIError, Forbidden, NotFound, Unauthorized
 from app.crud.pages import Listing, Page, Rows, columns, table_of
 from app.models import TableModel, User
 from app.models.base import MAX_INTEGER
@@ -50,9 +50,9 @@ class EditableCollection[T: TableModel](Collection):
     owner: ClassVar[str | None] = None
     not_found: ClassVar[type[NotFound]]
     # By column: the error for a value that another row has.
-    taken: ClassVar[dict[str, type[AppError]]] = {}
+    taken: ClassVar[dict[str, type[APIError]]] = {}
     # The error for a foreign key whose row is gone: by default the user, who was deleted during the request.
-    missing: ClassVar[type[AppError]] = Unauthorized
+    missing: ClassVar[type[APIError]] = Unauthorized
 
     @property
     def _kind(self) -> Any:
@@ -113,7 +113,7 @@ class EditableCollection[T: TableModel](Collection):
         """Insert a row, which belongs to the user if rows have an owner, and return its columns.
 
         Raises:
-            AppError: A constraint refuses the row: one of `taken`, or `missing`.
+            APIError: A constraint refuses the row: one of `taken`, or `missing`.
         """
         row = self.model(**values, **({self.owner: by.id} if self.owner is not None else {}))
         written = {name: getattr(row, name) for name in _written(self.model)}
@@ -127,7 +127,7 @@ class EditableCollection[T: TableModel](Collection):
         Raises:
             NotFound: As `lock` does.
             Forbidden: As `lock` does.
-            AppError: A constraint refuses the change: one of `taken`, or `missing`.
+            APIError: A constraint refuses the change: one of `taken`, or `missing`.
         """
         row = await self.lock(row_id, by=by)
         async with self._refused():

@@ -22,7 +22,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from app.core.errors import InvalidField
+from app.core.errors import FieldsNotAllowed
 from app.models.base import MAX_INTEGER
 from app.schemas.base import Schema
 
@@ -146,4 +146,4 @@ def _decode(cursor: str, parse: Callable[[str], Any]) -> Any:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
         return parse(text)
     except (binascii.Error, ValueError) as error:
-        raise InvalidField("after", BAD_CURSOR, where="query") from error
+        raise FieldsNotAllowed(["after"], BAD_CURSOR, where="query") from error

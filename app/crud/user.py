@@ -2,10 +2,11 @@
 
 import uuid
 
+from fastapi_users.exceptions import InvalidID, UserNotExists
 from sqlalchemy import bindparam, select
 from sqlmodel import col
 
-from app.core.errors import BadRequest, Conflict, NotFound
+from app.core.errors import NotFound
 from app.crud.base import Collection
 from app.crud.pages import Listing, Page, Rows, columns, table_of
 from app.models import User
@@ -16,39 +17,12 @@ _ID = select(col(User.id)).where(col(User.id) == bindparam("user_id"))
 _ALL = Listing(UserRead, select(*columns(User, UserRead)), key=table_of(User).c.id)
 
 
-class UserNotFound(NotFound):
+class UserNotFound(NotFound, translates=(InvalidID, UserNotExists)):
     """There is no such user."""
-
-
-class UpdateUserEmailAlreadyExists(BadRequest):
-    """The address belongs to another user."""
-
-
-class UpdateUserUsernameAlreadyExists(BadRequest):
-    """The username belongs to another user."""
-
-
-class LastSuperuser(Conflict):
-    """Without this one, nobody could administer the service."""
 
 
 class Users(Collection):
     """The users, on one session."""
-
-    async def find(self, user_id: uuid.UUID) -> User | None:
-        """Find a user by id."""
-        user: User | None = await self.find_one(select(User).where(col(User.id) == user_id))
-        return user
-
-    async def get(self, user_id: uuid.UUID) -> User:
-        """Read a user.
-
-        Raises:
-            UserNotFound: There is none.
-        """
-        if (user := await self.find(user_id)) is None:
-            raise UserNotFound(user_id)
-        return user
 
     async def require(self, user_id: uuid.UUID) -> None:
         """Look whether there is a user.

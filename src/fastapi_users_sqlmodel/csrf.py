@@ -10,7 +10,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# RFC 9110, section 9.2.1.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Signs that no URL has (RFC 3986, 2), and of which `urlsplit` drops some. Hosts have letters of any alphabet.
 _NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")
@@ -51,7 +52,7 @@ class CSRFMiddleware:
         await app(scope, receive, send)
 
     def _needs_proof(self, scope: Scope) -> bool:
-        if scope["type"] != "http" or scope["method"] in _SAFE_METHODS:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             return False
         # Starlette's routes overlook one newline at the end (`$` does), and others a slash.
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")).rstrip("/\n")

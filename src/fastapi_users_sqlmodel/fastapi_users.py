@@ -13,7 +13,7 @@ from fastapi_users.models import ID, UP
 from pydantic import BaseModel
 
 from fastapi_users_sqlmodel.authentication import Authenticator, SessionBackend
-from fastapi_users_sqlmodel.routers._errors import said
+from fastapi_users_sqlmodel.exceptions import APIError, NotFound
 from fastapi_users_sqlmodel.routers._oauth import warn_of_oauth
 from fastapi_users_sqlmodel.routers.account import get_account_router
 from fastapi_users_sqlmodel.routers.auth import get_auth_router, get_login_router
@@ -94,8 +94,7 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
         current_user = self.authenticator.current_user(active=True, verified=verified, superuser=superuser)
 
         async def fresh_user(user: Any = Depends(current_user), manager: Any = Depends(self.get_user_manager)) -> UP:
-            with said({}):
-                manager.require_fresh_login(within)
+            manager.require_fresh_login(within)
             return user  # type: ignore[no-any-return]  # FastAPI Users' dependency does not say it
 
         return fresh_user
@@ -148,13 +147,28 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
         """Return a router with routes that change the password and the address, and delete the account."""
         return get_account_router(self.get_user_manager, self.authenticator, user_schema)
 
-    def get_users_router(
+    def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         self,
         user_schema: type[BaseModel],
-        user_update_schema: type[schemas.UU],
+        user_update_schema: type[BaseModel],
         requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+        *,
+        user_admin_update_schema: type[BaseModel] | None = None,
+        user_public_schema: type[BaseModel] | None = None,
+        not_found: type[NotFound] = NotFound,
+        update_errors: Sequence[type[APIError]] = (),
+        router: APIRouter | None = None,
     ) -> APIRouter:
-        """Return a router with routes of oneself, and of everybody for superusers."""
+        """Return a router for a user's own account, and for all accounts as a superuser; see `routers.users`."""
         return get_users_router(
-            self.get_user_manager, user_schema, user_update_schema, self.authenticator, requires_verification
+            self.get_user_manager,
+            user_schema,
+            user_update_schema,
+            self.authenticator,
+            requires_verification,
+            user_admin_update_schema=user_admin_update_schema,
+            user_public_schema=user_public_schema,
+            not_found=not_found,
+            update_errors=update_errors,
+            router=router,
         )

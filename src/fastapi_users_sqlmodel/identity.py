@@ -1,6 +1,7 @@
-"""One address, one account: the canonical form under which an e-mail address is stored and looked up."""
+"""One spelling for each address and id: canonical e-mail addresses, storable texts, and UUIDs."""
 
 import unicodedata
+import uuid
 
 import idna
 
@@ -34,3 +35,15 @@ def is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def parse_uuid(text: str) -> uuid.UUID | None:
+    """Return the UUID that a text spells in hexadecimal digits and hyphens (RFC 9562, section 4), or None.
+
+    `uuid.UUID` also reads braces, `urn:uuid:`, digits of other scripts, and texts without hyphens.
+    """
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text.lower() else None

@@ -20,15 +20,14 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
 from fastapi_users_sqlmodel._deadlines import Deadline
+from fastapi_users_sqlmodel.exceptions import ServiceUnavailable
 
 # zxcvbn compares every part of a password with every other; what is longer than this is not weak for its length.
 _ESTIMATED_CHARACTERS = 100
 
 
-class HashingQueueFullError(asyncio.QueueFull):
-    """More passwords wait to be hashed than will be soon; answer 503 with `Retry-After`."""
-
-    retry_after_seconds = 1
+class HashingQueueFullError(ServiceUnavailable, asyncio.QueueFull, code=ServiceUnavailable.code):
+    """More passwords wait to be hashed than can be hashed soon."""
 
 
 @dataclass(frozen=True, slots=True)

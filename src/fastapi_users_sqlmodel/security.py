@@ -15,6 +15,7 @@ from fastapi_users.router.common import ErrorCode
 from fastapi_users_sqlmodel._wiring import FoundRoute, class_made_by, find_routes, made_by
 from fastapi_users_sqlmodel.authentication import SessionBackend, SessionCookieTransport
 from fastapi_users_sqlmodel.authentication.strategy.jwt import weakness
+from fastapi_users_sqlmodel.csrf import SAFE_METHODS
 from fastapi_users_sqlmodel.exceptions import SecurityWarning
 from fastapi_users_sqlmodel.fastapi_users import FastAPIUsers
 from fastapi_users_sqlmodel.manager import BaseUserManager
@@ -41,7 +42,6 @@ type FindingCode = Literal[
     "weak-secret",
 ]
 
-_SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _STOCK_ROUTERS = "fastapi_users.router."
 _OAUTH = ("oauth:", "oauth-associate:")
 # A person who sets one of these has more rights than before.
@@ -137,7 +137,7 @@ def _cookie(name: str, transport: CookieTransport, routes: Sequence[FoundRoute])
     cookie = transport.cookie_name
     for route in routes:
         names = {guard.cookie_name for guard in route.guards}
-        if transport.scheme in route.calls and route.methods - _SAFE_METHODS and cookie not in names:
+        if transport.scheme in route.calls and route.methods - SAFE_METHODS and cookie not in names:
             yield Finding(
                 "cookie-without-csrf",
                 f"{where}: a request that another page sends to {route.path}, for example, comes with its cookie; "

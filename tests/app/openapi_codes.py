@@ -8,16 +8,16 @@ from typing import Any, get_args, get_type_hints
 
 from fastapi.params import Depends
 
-from app.core.errors import AppError
+from app.core.errors import APIError
 
 
-def failures(function: Callable[..., Any], owner: type | None = None) -> set[type[AppError]]:
+def failures(function: Callable[..., Any], owner: type | None = None) -> set[type[APIError]]:
     """Return the failures that are named in a function, in what it depends on, or in what they call.
 
     A method is followed when its object is `self`, an annotated argument, or made in the function; a failure that is
     caught counts as well.
     """
-    found: set[type[AppError]] = set()
+    found: set[type[APIError]] = set()
     seen: set[Callable[..., Any]] = set()
     waiting: list[tuple[Callable[..., Any], type | None]] = [(function, owner)]
     while waiting:
@@ -26,7 +26,7 @@ def failures(function: Callable[..., Any], owner: type | None = None) -> set[typ
         if function in seen or not is_ours(function):
             continue
         seen.add(function)
-        found |= set(named(function))
+        found |= set(named(function, owner))
         waiting += called(function, owner)
     return found
 
@@ -36,14 +36,19 @@ def is_ours(thing: Any) -> bool:
     return (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith("app.")
 
 
-def named(function: Callable[..., Any]) -> Iterator[type[AppError]]:
-    """Yield the failures whose names stand in a function."""
+def named(function: Callable[..., Any], owner: type | None) -> Iterator[type[APIError]]:
+    """Yield the failures whose names stand in a function, or that its class has in an attribute."""
     for node in ast.walk(tree(function)):
-        value = vars(inspect.getmodule(function)).get(node.id) if isinstance(node, ast.Name) else None
-        # A name may be that of a dictionary, which says what the library's failures mean.
-        for meaning in value.values() if isinstance(value, dict) else [value]:
-            if inspect.isclass(meaning) and issubclass(meaning, AppError) and hasattr(meaning, "status"):
-                yield meaning
+        match node:
+            case ast.Name(id=name):
+                value = vars(inspect.getmodule(function)).get(name)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                value = getattr(owner, name, None)
+            case _:
+                continue
+        for error in value.values() if isinstance(value, dict) else [value]:
+            if inspect.isclass(error) and issubclass(error, APIError) and error is not APIError:
+                yield error
 
 
 def called(function: Callable[..., Any], owner: type | None) -> Iterator[tuple[Callable[..., Any], type | None]]:
@@ -68,7 +73,7 @@ def called(function: Callable[..., Any], owner: type | None) -> Iterator[tuple[C
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)):
                 yield from method_of(types.get(name), method)
             case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id=name)), attr=method)):
-                yield from method_of(names.get(name), method)
+                yield from inherited(owner, method) if name == "super" else method_of(names.get(name), method)
             case _:
                 pass
 
@@ -77,6 +82,14 @@ def method_of(kind: Any, name: str) -> Iterator[tuple[Callable[..., Any], type |
     """Yield the method of a class of ours, if it has one."""
     if is_ours(kind) and inspect.isfunction(method := getattr(kind, name, None)):
         yield method, kind
+
+
+def inherited(kind: type | None, name: str) -> Iterator[tuple[Callable[..., Any], type | None]]:
+    """Yield the method that a class overrides."""
+    for base in kind.__mro__[1:] if kind else ():
+        if inspect.isfunction(method := vars(base).get(name)):
+            yield method, kind
+            return
 
 
 def tree(function: Callable[..., Any]) -> ast.Module:

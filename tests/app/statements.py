@@ -44,24 +44,24 @@ STATEMENTS: dict[str, list[Ask]] = {
     # Who asks is one statement, session and user together; oneself is nothing more.
     "GET /users/me": [ask("member", 200, 1), ask("member by cookie", 200, 1), ask("superuser", 200, 1)],
     "GET /authenticated-route": [ask("member", 200, 1), ask("member by cookie", 200, 1)],
-    "GET /users/{user_id}": [
-        ask("member", 200, 1, user_id="me"),
-        ask("superuser", 200, 1, user_id="me"),
-        ask("stranger", 200, 2, user_id="member"),
-        ask("superuser", 200, 2, user_id="member"),
-        ask("stranger", 404, 2, user_id=UNKNOWN_USER),
+    "GET /users/{id}": [
+        ask("member", 200, 1, id="me"),
+        ask("superuser", 200, 1, id="me"),
+        ask("stranger", 200, 2, id="member"),
+        ask("superuser", 200, 2, id="member"),
+        ask("stranger", 404, 2, id=UNKNOWN_USER),
     ],
     "GET /users/me/audit-events": [ask("member", 200, 2), ask("member by cookie", 200, 2), ask("stranger", 200, 2)],
     "GET /auth/sessions": [ask("member", 200, 2), ask("member by cookie", 200, 2), ask("stranger", 200, 2)],
     # Who has no right to it learns that from who they are.
     "GET /users": [ask("stranger", 403, 1), ask("superuser", 200, 2)],
     "GET /audit-events": [ask("stranger", 403, 1), ask("superuser", 200, 2)],
-    "GET /users/{user_id}/posts": [
+    "GET /users/{id}/posts": [
         # Whether there is such a user; who asks does not matter.
-        ask("nobody", 200, 2, user_id="member"),
-        ask("nobody", 200, 2, user_id="stranger"),
-        ask("nobody", 404, 1, user_id=UNKNOWN_USER),
-        ask("superuser", 200, 2, user_id="member"),
+        ask("nobody", 200, 2, id="member"),
+        ask("nobody", 200, 2, id="stranger"),
+        ask("nobody", 404, 1, id=UNKNOWN_USER),
+        ask("superuser", 200, 2, id="member"),
     ],
     "GET /user-groups": [ask("nobody", 200, 1)] + [ask(who, 200, 2) for who in ("member", "stranger", "superuser")],
     "GET /user-groups/{group_id}": [
@@ -174,22 +174,22 @@ STATEMENTS: dict[str, list[Ask]] = {
         ask("member", 200, 9, json={"password": NEW_PASSWORD, **PROOF}),
     ],
     # Likewise, locked with all superusers. A new address: whether it is reserved, the mail, the sessions, the tokens.
-    "PATCH /users/{user_id}": [
-        ask("stranger", 403, 2, json={"name": "New"}, user_id="member"),
-        ask("superuser", 200, 4, json={"name": "New"}, user_id="member"),
-        ask("superuser", 200, 9, json={"email": "new@example.com"}, user_id="member"),
-        ask("superuser", 200, 7, json={"is_active": False}, user_id="member"),
+    "PATCH /users/{id}": [
+        ask("stranger", 403, 2, json={"name": "New"}, id="member"),
+        ask("superuser", 200, 4, json={"name": "New"}, id="member"),
+        ask("superuser", 200, 9, json={"email": "new@example.com"}, id="member"),
+        ask("superuser", 200, 7, json={"is_active": False}, id="member"),
     ],
-    "PUT /users/{user_id}": [
-        ask("stranger", 403, 2, json={"name": "New"}, user_id="member"),
-        ask("member", 200, 4, json={"name": "New"}, user_id="me"),
-        ask("superuser", 200, 4, json={"name": "New"}, user_id="member"),
+    "PUT /users/{id}": [
+        ask("stranger", 403, 2, json={"name": "New"}, id="member"),
+        ask("member", 200, 4, json={"name": "New"}, id="me"),
+        ask("superuser", 200, 4, json={"name": "New"}, id="member"),
     ],
     # As to delete one's own account, without the password.
-    "DELETE /users/{user_id}": [
-        ask("stranger", 403, 2, user_id="member"),
-        ask("superuser", 204, 10, user_id="member"),
-        ask("superuser", 404, 2, user_id=UNKNOWN_USER),
+    "DELETE /users/{id}": [
+        ask("stranger", 403, 2, id="member"),
+        ask("superuser", 204, 10, id="member"),
+        ask("superuser", 404, 2, id=UNKNOWN_USER),
     ],
     "POST /user-groups": [
         ask("stranger", 403, 1, json={"name": "New"}),

@@ -32,7 +32,7 @@ async def world(session: AsyncSession, owner: User, stranger: User, create_group
     ]
     session.add_all([post, *items])
     await session.commit()
-    return {"group_id": group.id, "post_id": post.id, "user_id": owner.id}
+    return {"group_id": group.id, "post_id": post.id, "id": owner.id}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ async def world(session: AsyncSession, owner: User, stranger: User, create_group
         ("/users", "superuser"),
         ("/users/me/audit-events", "owner"),
         ("/audit-events", "superuser"),
-        ("/users/{user_id}/posts", "owner"),
+        ("/users/{id}/posts", "owner"),
         ("/user-groups", "owner"),
         ("/user-groups/{group_id}/users", "owner"),
         ("/user-groups/{group_id}/users", "superuser"),

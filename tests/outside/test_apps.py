@@ -104,6 +104,40 @@ async def test_string_ids_and_cookies_and_accounts_at_a_provider(start: Start) -
 
 
 @on(SQLITE_FIRST)
+async def test_errors_without_an_exception_handler(start: Start) -> None:
+    """Each error brings its status, code and headers, on the library's routes and on those of the app."""
+    async with start("no_handlers") as client:
+        anna = await register(client)
+        me = await bearer(client)
+
+        async def answer(method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+            answer = await client.request(method, path, json=body, headers=me)
+            assert answer.status_code != 401 or answer.headers["WWW-Authenticate"] == "Bearer"
+            return answer.status_code, answer.json()["detail"]
+
+        weak = {"code": "REGISTER_INVALID_PASSWORD", "reason": "Password should be at least 8 characters"}
+        refused = {"type": "value_error", "loc": ["body", "shoe_size"], "msg": "cannot be set here"}
+        change = {"current_password": WRONG, "new_password": PASSWORD}
+        nobody = uuid.uuid4()
+        assert await answer("POST", "/auth/register", {"email": BERT, "password": "short"}) == (400, weak)
+        taken = {"email": ANNA, "password": PASSWORD}
+        assert await answer("POST", "/auth/register", taken) == (400, "REGISTER_USER_ALREADY_EXISTS")
+        assert await answer("POST", "/auth/verify", {"token": "x"}) == (400, "VERIFY_USER_BAD_TOKEN")
+        assert await answer("POST", "/auth/change-password", change) == (400, "CURRENT_PASSWORD_BAD")
+        assert await answer("DELETE", f"/users/{anna['id']}") == (403, "Forbidden")
+        assert await answer("GET", "/payments") == (403, "FRESH_LOGIN_REQUIRED")
+        assert await answer("POST", f"/promote/{anna['id']}") == (403, "Forbidden")
+        assert await answer("POST", "/rename", {"shoe_size": "42"}) == (422, [refused])
+        assert await answer("GET", f"/friends/{nobody}") == (404, "FRIEND_NOT_FOUND")
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        documented = paths["/friends/{user_id}"]["get"]["responses"]["404"]["content"]["application/json"]
+        assert documented["examples"] == {
+            "FRIEND_NOT_FOUND": {"summary": "Nobody has this id.", "value": {"detail": "FRIEND_NOT_FOUND"}}
+        }
+        assert documented["schema"] == {"$ref": "#/components/schemas/ErrorModel"}
+
+
+@on(SQLITE_FIRST)
 async def test_integer_ids_and_tokens_in_the_database(start: Start) -> None:
     async with start("integer_ids") as client:
         anna = await register(client)

@@ -3,12 +3,12 @@
 import uuid
 
 from app.api.deps import AuditEventsDep, CurrentSuperuser, PagerDep
-from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, Unauthorized
 from app.schemas import AuditEventRead
 from fastapi_users_sqlmodel import AuditEventKind
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = PrefixedRouter(prefix="/audit-events", tags=["audit-events"])
 

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from app.api.deps import CurrentUser
-from app.api.errors import responses
 from app.core.errors import Unauthorized
 from app.schemas.message import Message
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = APIRouter(tags=["auth"])
 

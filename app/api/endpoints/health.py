@@ -2,23 +2,12 @@
 
 from app import db
 from app.api.deps import SessionDep
-from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
-from app.core.errors import AppError
+from app.core.errors import ServiceUnavailable
 from app.schemas.message import Health
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = PrefixedRouter(prefix="/health", tags=["health"])
-
-
-class ServiceUnavailable(AppError):
-    """The database is away, or its schema is behind."""
-
-    status = 503
-
-    @property
-    def detail(self) -> str:
-        """Say the standard phrase, as every answer does while the database is away."""
-        return "Service Unavailable"
 
 
 @router.get("/live")

@@ -1,13 +1,13 @@
 """/items: one's own things, all things for superusers."""
 
 from app.api.deps import CurrentUser, Id, ItemsDep, PagerDep
-from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
 from app.core.errors import Unauthorized
 from app.crud.item import ItemNotFound
 from app.models import Item
 from app.schemas import ItemCreate, ItemRead, ItemReadWithOwner, ItemUpdate
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = PrefixedRouter(prefix="/items", tags=["items"])
 

@@ -1,13 +1,13 @@
 """/posts: what people wrote, for anyone to read."""
 
 from app.api.deps import CurrentUser, Id, PagerDep, PostsDep
-from app.api.errors import responses
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, Unauthorized
 from app.crud.post import PostNotFound
 from app.models import Post
 from app.schemas import PostCreate, PostRead, PostUpdate
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = PrefixedRouter(prefix="/posts", tags=["posts"])
 

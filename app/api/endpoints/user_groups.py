@@ -12,27 +12,21 @@ from app.api.deps import (
     UserManagerDep,
     Viewer,
 )
-from app.api.errors import Meanings, responses, said_as
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
-from app.core.errors import Forbidden, FreshLoginRequired, Unauthorized
+from app.core.errors import Forbidden, LoginNotFresh, Unauthorized
 from app.crud.user import UserNotFound
 from app.crud.user_group import UserGroupNameTaken, UserGroupNotFound
 from app.models import UserGroup
 from app.schemas import UserGroupCreate, UserGroupMember, UserGroupRead, UserGroupUpdate, UserPublic
-from fastapi_users_sqlmodel import exceptions
+from fastapi_users_sqlmodel.routers.errors import responses
 
 router = PrefixedRouter(prefix="/user-groups", tags=["user-groups"])
 
 # Signing in is optional: OpenAPI says so with a second, empty alternative.
 ANYONE: dict[str, Any] = {"security": [{}]}
 ADMINISTER = (Unauthorized, Forbidden, UserGroupNotFound)
-MOVE = (*ADMINISTER, FreshLoginRequired, UserNotFound)
-MEMBER_MEANINGS: Meanings = {
-    exceptions.NotSuperuser: Forbidden,
-    exceptions.LoginNotFresh: FreshLoginRequired,
-    exceptions.UserNotExists: UserNotFound,
-}
+MOVE = (*ADMINISTER, LoginNotFresh, UserNotFound)
 
 
 @router.get("", response_model=list[UserGroupRead], openapi_extra=ANYONE)
@@ -94,8 +88,7 @@ async def put_user_group_user(  # noqa: PLR0913, PLR0917  # Each is something th
 ) -> None:
     """Move a user into a group, as a superuser."""
     await groups.get(group_id, seen_by=viewer)
-    with said_as(MEMBER_MEANINGS):
-        await user_manager.update_by_superuser(viewer, user_id, {"group_id": group_id}, request)
+    await user_manager.update_by_superuser(viewer, user_id, {"group_id": group_id}, request)
 
 
 @router.delete("/{group_id}/users/{user_id}", status_code=204, responses=responses(*MOVE))
@@ -109,5 +102,4 @@ async def delete_user_group_user(  # noqa: PLR0913, PLR0917  # Likewise
 ) -> None:
     """Take a user out of a group, as a superuser."""
     await groups.get(group_id, seen_by=viewer)
-    with said_as(MEMBER_MEANINGS):
-        await user_manager.take_out(user_id, group_id, by=viewer, request=request)
+    await user_manager.take_out(user_id, group_id, by=viewer, request=request)

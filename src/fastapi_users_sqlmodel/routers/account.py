@@ -4,31 +4,32 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi_users.authentication import Authenticator
-from fastapi_users.exceptions import InvalidPasswordException, UserNotExists
 from fastapi_users.models import ID, UP
-from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel, Field, create_model
 
-from fastapi_users_sqlmodel.exceptions import InvalidChangeEmailToken, InvalidCurrentPassword, LastSuperuser, UserInUse
-from fastapi_users_sqlmodel.manager import BaseUserManager, UndoneEmailChange
-from fastapi_users_sqlmodel.routers._errors import (
-    CONFIRM_EMAIL_BAD_TOKEN,
-    CURRENT_PASSWORD_BAD,
-    LAST_SUPERUSER,
-    UNDO_CHANGE_EMAIL_BAD_TOKEN,
-    USER_IN_USE,
-    DiscreetRoute,
-    responses,
-    said,
+from fastapi_users_sqlmodel.exceptions import (
+    ConfirmEmailBadToken,
+    InvalidCurrentPassword,
+    LastSuperuser,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UndoChangeEmailBadToken,
+    UpdateUserInvalidPassword,
+    UserInUse,
 )
+from fastapi_users_sqlmodel.manager import BaseUserManager, UndoneEmailChange
+from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 from fastapi_users_sqlmodel.schemas import ChangeEmailBody, ChangePasswordBody, CurrentPasswordBody, TokenBody
+
+PASSWORD_ERRORS = (InvalidCurrentPassword, Unauthorized, TooManyRequests, ServiceUnavailable)
 
 
 def get_account_router(
     get_user_manager: Any, authenticator: Authenticator[UP, ID], user_schema: type[BaseModel]
 ) -> APIRouter:
     """Make the routes."""
-    router = APIRouter(route_class=DiscreetRoute)
+    router = APIRouter(route_class=ErrorRoute)
     get_current_active_user = authenticator.current_user(active=True)
     token_field: Any = (str, Field(description="Sets a new password by `/reset-password`; good once."))
     undone_schema = create_model(
@@ -39,7 +40,7 @@ def get_account_router(
         "/change-password",
         status_code=204,
         name="account:change_password",
-        responses=responses(CURRENT_PASSWORD_BAD, ErrorCode.UPDATE_USER_INVALID_PASSWORD, statuses=(401, 429, 503)),
+        responses=responses(*PASSWORD_ERRORS, UpdateUserInvalidPassword),
     )
     async def change_password(
         request: Request,
@@ -48,20 +49,13 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Change the password."""
-        with said(
-            {
-                InvalidCurrentPassword: CURRENT_PASSWORD_BAD,
-                InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
-                UserNotExists: 401,
-            }
-        ):
-            await user_manager.change_password(user, body.current_password, body.new_password, request)
+        await user_manager.change_password(user, body.current_password, body.new_password, request)
 
     @router.post(
         "/change-email",
         status_code=202,
         name="account:change_email",
-        responses=responses(CURRENT_PASSWORD_BAD, statuses=(401, 429, 503)),
+        responses=responses(*PASSWORD_ERRORS),
     )
     async def change_email(
         request: Request,
@@ -70,14 +64,13 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Send a mail to the new address to confirm it, and tell the old one; nothing changes before."""
-        with said({InvalidCurrentPassword: CURRENT_PASSWORD_BAD, UserNotExists: 401}):
-            await user_manager.request_change_email(user, body.new_email, body.current_password, request)
+        await user_manager.request_change_email(user, body.new_email, body.current_password, request)
 
     @router.post(
         "/confirm-email",
         response_model=user_schema,
         name="account:confirm_email",
-        responses=responses(CONFIRM_EMAIL_BAD_TOKEN),
+        responses=responses(ConfirmEmailBadToken),
     )
     async def confirm_email(
         request: Request,
@@ -85,14 +78,13 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
         """Make the new address the account's, with the token that was sent there."""
-        with said({InvalidChangeEmailToken: CONFIRM_EMAIL_BAD_TOKEN}):
-            return await user_manager.confirm_email(body.token, request)
+        return await user_manager.confirm_email(body.token, request)
 
     @router.post(
         "/undo-change-email",
         response_model=undone_schema,
         name="account:undo_change_email",
-        responses=responses(UNDO_CHANGE_EMAIL_BAD_TOKEN),
+        responses=responses(UndoChangeEmailBadToken),
     )
     async def undo_change_email(
         request: Request,
@@ -101,8 +93,7 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
         """Give the account back to the old address, with the token that was sent there; then a new password is due."""
-        with said({InvalidChangeEmailToken: UNDO_CHANGE_EMAIL_BAD_TOKEN}):
-            undone = await user_manager.undo_change_email(body.token, request)
+        undone = await user_manager.undo_change_email(body.token, request)
         response.headers["Cache-Control"] = "no-store"
         return _UserWithResetToken(undone)
 
@@ -110,7 +101,7 @@ def get_account_router(
         "/delete-account",
         status_code=204,
         name="account:delete_account",
-        responses=responses(CURRENT_PASSWORD_BAD, LAST_SUPERUSER, USER_IN_USE, statuses=(401, 429, 503)),
+        responses=responses(*PASSWORD_ERRORS, LastSuperuser, UserInUse),
     )
     async def delete_account(
         request: Request,
@@ -119,15 +110,7 @@ def get_account_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Delete the account, and what hangs on it."""
-        with said(
-            {
-                InvalidCurrentPassword: CURRENT_PASSWORD_BAD,
-                LastSuperuser: LAST_SUPERUSER,
-                UserInUse: USER_IN_USE,
-                UserNotExists: 401,
-            }
-        ):
-            await user_manager.delete_account(user, body.current_password, request)
+        await user_manager.delete_account(user, body.current_password, request)
 
     return router
 

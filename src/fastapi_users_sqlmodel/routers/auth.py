@@ -5,16 +5,20 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users.authentication import AuthenticationBackend, Strategy
-from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
-from fastapi_users.router.common import ErrorCode
 from starlette.background import BackgroundTask
-from starlette.exceptions import HTTPException
 
 from fastapi_users_sqlmodel.authentication import Authenticator, SessionBackend
-from fastapi_users_sqlmodel.exceptions import SessionNotExists, UserNotVerified
+from fastapi_users_sqlmodel.exceptions import (
+    Forbidden,
+    LoginBadCredentials,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UserNotVerified,
+)
 from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.routers._errors import DiscreetRoute, responses, said
+from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 
 
 def get_login_router(
@@ -23,15 +27,14 @@ def get_login_router(
     requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
 ) -> APIRouter:
     """Make the route that signs in; `requires_verification` refuses whoever has not verified the address."""
-    router = APIRouter(route_class=DiscreetRoute)
-    codes = [ErrorCode.LOGIN_BAD_CREDENTIALS]
-    if requires_verification:
-        codes.append(ErrorCode.LOGIN_USER_NOT_VERIFIED)
+    router = APIRouter(route_class=ErrorRoute)
+    unverified = (UserNotVerified,) if requires_verification else ()
+    errors = (LoginBadCredentials, *unverified, TooManyRequests, ServiceUnavailable)
 
     @router.post(
         "/login",
         name=f"auth:{backend.name}.login",
-        responses={**responses(*codes, statuses=(429, 503)), **backend.transport.get_openapi_login_responses_success()},
+        responses={**responses(*errors), **backend.transport.get_openapi_login_responses_success()},
     )
     async def login(
         request: Request,
@@ -40,16 +43,14 @@ def get_login_router(
         strategy: Strategy[UP, ID] = Depends(backend.get_strategy),
     ) -> Response:
         """Sign in with an e-mail address or a username."""
-        with said({UserNotVerified: ErrorCode.LOGIN_USER_NOT_VERIFIED}):
-            signed_in = await user_manager.sign_in(credentials, request, requires_verification=requires_verification)
+        signed_in = await user_manager.sign_in(credentials, request, requires_verification=requires_verification)
         if signed_in is None:
-            raise HTTPException(400, ErrorCode.LOGIN_BAD_CREDENTIALS)
-        with said({UserNotExists: ErrorCode.LOGIN_BAD_CREDENTIALS}):
-            # Deleted or changed meanwhile.
-            known_hash = signed_in.user.hashed_password
-            response = await backend.login(strategy, signed_in.user)
-            if not isinstance(backend, SessionBackend):
-                await user_manager.require_unchanged(signed_in.user, known_hash)
+            raise LoginBadCredentials
+        known_hash = signed_in.user.hashed_password
+        # Both raise UserNotExists when the user was deleted or changed since the password was verified.
+        response = await backend.login(strategy, signed_in.user)
+        if not isinstance(backend, SessionBackend):
+            await user_manager.require_unchanged(signed_in.user, known_hash)
         # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         await user_manager.release()
@@ -80,7 +81,7 @@ def get_auth_router(
         status_code=204,
         name=f"auth:{backend.name}.logout",
         responses={
-            **responses(statuses=(401, 403) if verified else (401,)),
+            **responses(Unauthorized, *((Forbidden,) if verified else ())),
             **backend.transport.get_openapi_logout_responses_success(),
         },
     )
@@ -92,10 +93,9 @@ def get_auth_router(
     ) -> Response:
         """Sign out, as far as the strategy can."""
         user, token = user_token
-        with said({SessionNotExists: 401}):
-            async with user_manager.user_db.transaction():
-                response = await backend.logout(strategy, user, token)
-                await user_manager.record_logout(user, request)
+        async with user_manager.user_db.transaction():
+            response = await backend.logout(strategy, user, token)
+            await user_manager.record_logout(user, request)
         return response
 
     return router

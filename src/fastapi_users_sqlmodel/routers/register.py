@@ -5,20 +5,19 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi_users import schemas
-from fastapi_users.exceptions import InvalidPasswordException, UserAlreadyExists
 from fastapi_users.models import ID, UP
-from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel
 
-from fastapi_users_sqlmodel.exceptions import UsernameAlreadyExists, ValueAlreadyExists
-from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.routers._errors import (
-    REGISTER_USERNAME_ALREADY_EXISTS,
-    REGISTER_VALUE_ALREADY_EXISTS,
-    DiscreetRoute,
-    responses,
-    said,
+from fastapi_users_sqlmodel.exceptions import (
+    RegisterInvalidPassword,
+    RegisterUserAlreadyExists,
+    RegisterUsernameAlreadyExists,
+    RegisterValueAlreadyExists,
+    ServiceUnavailable,
+    TooManyRequests,
 )
+from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 
 
 def get_register_router(
@@ -29,7 +28,7 @@ def get_register_router(
     path: str = "/register",
 ) -> APIRouter:
     """Make the route that registers."""
-    router = APIRouter(route_class=DiscreetRoute)
+    router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
         path,
@@ -42,11 +41,12 @@ def get_register_router(
                 "content": {"application/json": {"schema": {"type": "null"}}},
             },
             **responses(
-                ErrorCode.REGISTER_USER_ALREADY_EXISTS,
-                REGISTER_USERNAME_ALREADY_EXISTS,
-                REGISTER_VALUE_ALREADY_EXISTS,
-                ErrorCode.REGISTER_INVALID_PASSWORD,
-                statuses=(429, 503),
+                RegisterUserAlreadyExists,
+                RegisterUsernameAlreadyExists,
+                RegisterValueAlreadyExists,
+                RegisterInvalidPassword,
+                TooManyRequests,
+                ServiceUnavailable,
             ),
         },
     )
@@ -56,15 +56,7 @@ def get_register_router(
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
         """Create an account."""
-        with said(
-            {
-                UserAlreadyExists: ErrorCode.REGISTER_USER_ALREADY_EXISTS,
-                UsernameAlreadyExists: REGISTER_USERNAME_ALREADY_EXISTS,
-                ValueAlreadyExists: REGISTER_VALUE_ALREADY_EXISTS,
-                InvalidPasswordException: ErrorCode.REGISTER_INVALID_PASSWORD,
-            }
-        ):
-            user = await user_manager.register(user_create, request)
+        user = await user_manager.register(user_create, request)
         return user if user is not None else JSONResponse(None, status_code=202)
 
     return router

@@ -1,38 +1,37 @@
 """Refresh tokens, prove the password again, see where one is signed in, and end it."""
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_users.authentication import Authenticator
-from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.authentication import BearerRefreshResponse, BearerSessionStrategy, SessionBackend
-from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, SessionNotExists
-from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.routers._errors import (
-    CURRENT_PASSWORD_BAD,
-    REFRESH_BAD_TOKEN,
-    SESSION_NOT_FOUND,
-    DiscreetRoute,
-    responses,
-    said,
+from fastapi_users_sqlmodel.exceptions import (
+    InvalidCurrentPassword,
+    RefreshBadToken,
+    ServiceUnavailable,
+    SessionNotFound,
+    TooManyRequests,
+    Unauthorized,
 )
+from fastapi_users_sqlmodel.identity import parse_uuid
+from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody, SessionRead, WebSocketTicket
 
 
 def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -> APIRouter:
     """Make the route that refreshes the tokens of a bearer backend."""
-    router = APIRouter(route_class=DiscreetRoute)
+    router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
         "/refresh",
         name=f"auth:{backend.name}.refresh",
         response_model=BearerRefreshResponse,
-        responses=responses(REFRESH_BAD_TOKEN),
+        responses=responses(RefreshBadToken),
     )
     async def refresh(
         body: RefreshTokenBody,
@@ -45,7 +44,9 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
         await user_manager.release()
         if tokens is None:
             response: Response = JSONResponse(
-                {"detail": REFRESH_BAD_TOKEN}, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                {"detail": RefreshBadToken.code},
+                RefreshBadToken.status,
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
         else:
             response = await backend.transport.get_login_response(tokens)
@@ -58,14 +59,14 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
 
 def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, ID]) -> APIRouter:
     """Make the routes."""
-    router = APIRouter(route_class=DiscreetRoute)
+    router = APIRouter(route_class=ErrorRoute)
     get_current_active_user = authenticator.current_user(active=True)
 
     @router.post(
         "/reauthenticate",
         status_code=204,
         name="sessions:reauthenticate",
-        responses=responses(CURRENT_PASSWORD_BAD, statuses=(401, 429, 503)),
+        responses=responses(InvalidCurrentPassword, Unauthorized, TooManyRequests, ServiceUnavailable),
     )
     async def reauthenticate(
         request: Request,
@@ -74,14 +75,13 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Prove the password again: for a while, this session may do what needs it."""
-        with said({InvalidCurrentPassword: CURRENT_PASSWORD_BAD, UserNotExists: 401, SessionNotExists: 401}):
-            await user_manager.reauthenticate(user, body.current_password, request)
+        await user_manager.reauthenticate(user, body.current_password, request)
 
     @router.post(
         "/websocket-ticket",
         status_code=201,
         name="sessions:websocket_ticket",
-        responses=responses(statuses=(401,)),
+        responses=responses(Unauthorized),
     )
     async def issue_websocket_ticket(
         response: Response,
@@ -89,15 +89,12 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> WebSocketTicket:
         """Get a ticket that opens one WebSocket as `?ticket=`: a browser sends no header with a handshake."""
-        with said({SessionNotExists: 401, UserNotExists: 401}):
-            ticket = await user_manager.issue_websocket_ticket(user)
+        ticket = await user_manager.issue_websocket_ticket(user)
         # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         return WebSocketTicket(ticket=ticket, expires_in=user_manager.websocket_ticket_lifetime_seconds)
 
-    @router.get(
-        "/sessions", response_model=list[SessionRead], name="sessions:list", responses=responses(statuses=(401,))
-    )
+    @router.get("/sessions", response_model=list[SessionRead], name="sessions:list", responses=responses(Unauthorized))
     async def list_sessions(
         user: UP = Depends(get_current_active_user),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
@@ -120,7 +117,7 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         "/sessions/{id}",
         status_code=204,
         name="sessions:end",
-        responses=responses(SESSION_NOT_FOUND, statuses=(401,)),
+        responses=responses(SessionNotFound, Unauthorized),
     )
     async def end_session(
         id: str,
@@ -129,10 +126,11 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """End a session."""
-        with said({SessionNotExists: SESSION_NOT_FOUND}):
-            await user_manager.end_session(user, _parsed(id), request)
+        if (session_id := parse_uuid(id)) is None:
+            raise SessionNotFound
+        await user_manager.end_session(user, session_id, request)
 
-    @router.delete("/sessions", status_code=204, name="sessions:end_others", responses=responses(statuses=(401,)))
+    @router.delete("/sessions", status_code=204, name="sessions:end_others", responses=responses(Unauthorized))
     async def end_other_sessions(
         request: Request,
         user: UP = Depends(get_current_active_user),
@@ -142,14 +140,3 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         await user_manager.end_other_sessions(user, request)
 
     return router
-
-
-def _parsed(text: str) -> uuid.UUID:
-    try:
-        parsed = uuid.UUID(text)
-    except ValueError:
-        raise HTTPException(404, SESSION_NOT_FOUND) from None
-    if str(parsed) != text.lower():
-        # One id has one spelling (RFC 9562, section 4).
-        raise HTTPException(404, SESSION_NOT_FOUND)
-    return parsed

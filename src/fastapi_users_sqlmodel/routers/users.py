@@ -1,156 +1,148 @@
-"""Oneself, and everybody for superusers."""
+"""A user's own account, and all accounts for superusers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi_users import schemas
 from fastapi_users.authentication import Authenticator
-from fastapi_users.exceptions import InvalidID, InvalidPasswordException, UserAlreadyExists, UserNotExists
 from fastapi_users.models import ID, UP
-from fastapi_users.router.common import ErrorCode
 from pydantic import BaseModel
 
 from fastapi_users_sqlmodel.exceptions import (
+    APIError,
+    Forbidden,
     InvalidCurrentPassword,
     LastSuperuser,
+    LoginNotFresh,
+    NotFound,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UpdateUserEmailAlreadyExists,
+    UpdateUserInvalidPassword,
+    UpdateUserUsernameAlreadyExists,
+    UpdateUserValueAlreadyExists,
     UserInUse,
-    UsernameAlreadyExists,
-    ValueAlreadyExists,
 )
 from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.routers._errors import (
-    CURRENT_PASSWORD_BAD,
-    FRESH_LOGIN_REQUIRED,
-    LAST_SUPERUSER,
-    UPDATE_USER_USERNAME_ALREADY_EXISTS,
-    UPDATE_USER_VALUE_ALREADY_EXISTS,
-    USER_IN_USE,
-    DiscreetRoute,
-    responses,
-    said,
+from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
+
+# The manager of a project may raise those that `BaseUserManager` does not raise on a route.
+UPDATE_ERRORS = (
+    Unauthorized,
+    UpdateUserEmailAlreadyExists,
+    UpdateUserInvalidPassword,
+    UpdateUserUsernameAlreadyExists,
+    UpdateUserValueAlreadyExists,
 )
+OWN_UPDATE_ERRORS = (*UPDATE_ERRORS, InvalidCurrentPassword, TooManyRequests, ServiceUnavailable)
+ADMIN_UPDATE_ERRORS = (*UPDATE_ERRORS, Forbidden, LoginNotFresh, LastSuperuser)
+ADMIN_DELETE_ERRORS = (Unauthorized, Forbidden, LoginNotFresh, LastSuperuser, UserInUse)
 
 
-def _sent(user_update: schemas.BaseUserUpdate) -> dict[str, Any]:
-    return user_update.model_dump(exclude_unset=True, exclude={"id", "oauth_accounts"})
-
-
-def get_users_router(
+def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
     get_user_manager: Any,
     user_schema: type[BaseModel],
-    user_update_schema: type[schemas.UU],
+    user_update_schema: type[BaseModel],
     authenticator: Authenticator[UP, ID],
     requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+    *,
+    user_admin_update_schema: type[BaseModel] | None = None,
+    user_public_schema: type[BaseModel] | None = None,
+    not_found: type[NotFound] = NotFound,
+    update_errors: Sequence[type[APIError]] = (),
+    router: APIRouter | None = None,
 ) -> APIRouter:
-    """Make the routes; a superuser changes anybody's rights, but never a password."""
-    router = APIRouter(route_class=DiscreetRoute)
+    """Return a router for a user's own account, and for all accounts as a superuser, who never sets a password.
+
+    Args:
+        get_user_manager: The dependency that returns the user manager.
+        user_schema: What users see of their own accounts, and superusers of all accounts.
+        user_update_schema: What users send to change their own accounts.
+        authenticator: Returns the signed-in user.
+        requires_verification: Whether the address has to be verified.
+        user_admin_update_schema: What superusers send; `user_update_schema` by default.
+        user_public_schema: What signed-in users see of other accounts; without it, reading those is 403.
+        not_found: The error for an unknown id.
+        update_errors: Other errors that the manager's `apply` raises for a superuser.
+        router: The router that gets the routes, a new one by default; its `route_class` must be `ErrorRoute`.
+    """
+    router = router if router is not None else APIRouter(route_class=ErrorRoute)
+    own_update_schema: Any = user_update_schema
+    admin_update_schema: Any = user_admin_update_schema or user_update_schema
     get_current_active_user = authenticator.current_user(active=True, verified=requires_verification)
     get_current_superuser = authenticator.current_user(active=True, verified=requires_verification, superuser=True)
+    # Where users may read each other, an unknown id is 404 for all of them, and the manager raises NotSuperuser.
+    get_current_visitor = get_current_active_user if user_public_schema is not None else get_current_superuser
 
-    @router.get("/me", response_model=user_schema, name="users:current_user", responses=responses(statuses=(401,)))
+    @router.get("/me", response_model=user_schema, name="users:current_user", responses=responses(Unauthorized))
     async def me(user: UP = Depends(get_current_active_user)) -> Any:
         """Read oneself."""
         return user
 
     @router.patch(
-        "/me",
-        response_model=user_schema,
-        name="users:patch_current_user",
-        responses=responses(
-            CURRENT_PASSWORD_BAD,
-            ErrorCode.UPDATE_USER_INVALID_PASSWORD,
-            ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
-            UPDATE_USER_USERNAME_ALREADY_EXISTS,
-            UPDATE_USER_VALUE_ALREADY_EXISTS,
-            statuses=(401, 429, 503),
-        ),
+        "/me", response_model=user_schema, name="users:patch_current_user", responses=responses(*OWN_UPDATE_ERRORS)
     )
     async def update_me(
         request: Request,
-        user_update: user_update_schema,  # type: ignore[valid-type]  # It is the route's own
+        user_update: own_update_schema,
         user: UP = Depends(get_current_active_user),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
         """Change oneself; a new password or e-mail needs the current password, and the e-mail has to be confirmed."""
-        with said(
-            {
-                InvalidCurrentPassword: CURRENT_PASSWORD_BAD,
-                InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
-                # A project's own `update` may raise it.
-                UserAlreadyExists: ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
-                UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
-                ValueAlreadyExists: UPDATE_USER_VALUE_ALREADY_EXISTS,
-                UserNotExists: 401,
-            }
-        ):
-            return await user_manager.update(user_update, user, safe=True, request=request)
+        return await user_manager.update(user_update, user, safe=True, request=request)
+
+    public = user_public_schema is not None
 
     @router.get(
         "/{id}",
-        response_model=user_schema,
-        dependencies=[Depends(get_current_superuser)],
+        response_model=user_schema | user_public_schema if public else user_schema,
         name="users:user",
-        responses=responses(statuses=(401, 403, 404)),
+        responses=responses(Unauthorized, *(() if public else (Forbidden,)), not_found),
     )
     async def get_user(
         id: str,
+        visitor: UP = Depends(get_current_visitor),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
         """Read a user."""
-        with said({InvalidID: 404, UserNotExists: 404}):
-            return await user_manager.get(user_manager.parse_id(id))
+        user_id = user_manager.parse_id(id)
+        user = visitor if visitor.id == user_id else await user_manager.get(user_id)
+        if user_public_schema is None:
+            return user
+        is_shown_in_full = visitor.is_superuser or visitor.id == user.id
+        return (user_schema if is_shown_in_full else user_public_schema).model_validate(user, from_attributes=True)
 
     @router.patch(
         "/{id}",
         response_model=user_schema,
         name="users:patch_user",
-        responses=responses(
-            ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
-            ErrorCode.UPDATE_USER_INVALID_PASSWORD,
-            UPDATE_USER_USERNAME_ALREADY_EXISTS,
-            UPDATE_USER_VALUE_ALREADY_EXISTS,
-            LAST_SUPERUSER,
-            FRESH_LOGIN_REQUIRED,
-            statuses=(401, 403, 404),
-        ),
+        responses=responses(*ADMIN_UPDATE_ERRORS, not_found, *update_errors),
     )
     async def update_user(
         id: str,
         request: Request,
-        user_update: user_update_schema,  # type: ignore[valid-type]  # It is the route's own
-        superuser: UP = Depends(get_current_superuser),
+        user_update: admin_update_schema,
+        visitor: UP = Depends(get_current_visitor),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Any:
-        """Change a user; a new e-mail address is not verified, and the old one is told."""
-        sent = _sent(user_update)
-        with said(
-            {
-                InvalidID: 404,
-                UserNotExists: 404,
-                UserAlreadyExists: ErrorCode.UPDATE_USER_EMAIL_ALREADY_EXISTS,
-                # Nobody sets somebody else's password here, but a project's own manager may refuse one.
-                InvalidPasswordException: ErrorCode.UPDATE_USER_INVALID_PASSWORD,
-                UsernameAlreadyExists: UPDATE_USER_USERNAME_ALREADY_EXISTS,
-                ValueAlreadyExists: UPDATE_USER_VALUE_ALREADY_EXISTS,
-                LastSuperuser: LAST_SUPERUSER,
-            }
-        ):
-            return await user_manager.update_by_superuser(superuser, user_manager.parse_id(id), sent, request)
+        """Change a user, as a superuser; a new e-mail address is not verified, and the old one is told."""
+        changes = user_update.model_dump(exclude_unset=True, exclude={"id", "oauth_accounts"})
+        return await user_manager.update_by_superuser(visitor, user_manager.parse_id(id), changes, request)
 
     @router.delete(
         "/{id}",
         status_code=204,
         name="users:delete_user",
-        responses=responses(LAST_SUPERUSER, USER_IN_USE, FRESH_LOGIN_REQUIRED, statuses=(401, 403, 404)),
+        responses=responses(*ADMIN_DELETE_ERRORS, not_found),
     )
     async def delete_user(
         id: str,
         request: Request,
-        superuser: UP = Depends(get_current_superuser),
+        visitor: UP = Depends(get_current_visitor),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
-        """Delete a user, and what hangs on the user."""
-        with said({InvalidID: 404, UserNotExists: 404, LastSuperuser: LAST_SUPERUSER, UserInUse: USER_IN_USE}):
-            await user_manager.delete_by_superuser(superuser, user_manager.parse_id(id), request)
+        """Delete a user, as a superuser, and what hangs on the user."""
+        await user_manager.delete_by_superuser(visitor, user_manager.parse_id(id), request)
 
     return router

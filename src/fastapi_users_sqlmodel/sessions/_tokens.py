@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 
+from fastapi_users_sqlmodel.identity import parse_uuid
 from fastapi_users_sqlmodel.secret_keys import secret_key_problem
 
 _ALGORITHM = "HS256"
@@ -212,8 +213,5 @@ def _bytes(text: str, length: int) -> bytes | None:
 
 
 def _uuid(text: object) -> uuid.UUID | None:
-    try:
-        parsed = uuid.UUID(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return parsed if str(parsed) == text else None
+    # A token has one spelling, in lower case.
+    return parse_uuid(text) if isinstance(text, str) and text == text.lower() else None
