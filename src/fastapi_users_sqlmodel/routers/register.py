@@ -27,7 +27,7 @@ def get_register_router(
     *,
     path: str = "/register",
 ) -> APIRouter:
-    """Make the route that registers."""
+    """Return a router that registers users."""
     router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
