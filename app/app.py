@@ -12,10 +12,10 @@ from app.api.middleware import BodyLimits, HeadAsGet, RequestID, RootPath, Trail
 from app.api.router import routers
 from app.core.logging import configure_logging
 from app.core.settings import settings
-from app.models import Base
+from app.models import Base, User
 from app.services.dispatcher import Dispatcher, transport_of_settings
 from app.services.purge import purging
-from app.users import UserManager, cookie_transport
+from app.users import WRITTEN, UserManager, cookie_transport
 from fastapi_users_sqlmodel import CSRFMiddleware, check_models
 from fastapi_users_sqlmodel.csrf import allowed_origins
 
@@ -24,7 +24,7 @@ from fastapi_users_sqlmodel.csrf import allowed_origins
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     """Start and end with the process: check the models, make an in-memory database, send mail, close what is open."""
     configure_logging(settings)
-    check_models(Base)
+    check_models(Base, schemas=WRITTEN, managers={User: UserManager})
     if settings.in_memory:
         async with db.engine.connect() as connection:
             await connection.run_sync(db.upgrade)

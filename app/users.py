@@ -14,6 +14,7 @@ from app.crud.outbox import Outbox
 from app.crud.user_group import UserGroupNotFound
 from app.db import get_async_session, pause
 from app.models import User
+from app.schemas import UserAdminUpdate, UserBase, UserCreate, UserUpdate
 from fastapi_users_sqlmodel import (
     BaseUserManager,
     BearerRefreshTransport,
@@ -44,7 +45,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         Throttle(settings.redis_url.get_secret_value() if settings.redis_url else None) if settings.throttling else None
     )
     conceal_accounts = settings.conceal_accounts
-    superuser_fields = BaseUserManager.superuser_fields | {"group_id"}
+    # For the routes of the service as well as for those of the library.
+    registration_fields = own_fields = frozenset(UserBase.model_fields)
+    superuser_fields = frozenset(UserAdminUpdate.model_fields)
 
     def __init__(self, user_db: SQLAlchemyUserDatabase[User, uuid.UUID], session: AsyncSession) -> None:
         super().__init__(user_db, password_helper)
@@ -104,6 +107,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
         """
         if await self.may_mail_to(user.email, "registration"):
             await self.request_verify(user, request)
+
+
+# The schemas that are written to the table of users; `check_models` compares them with its columns.
+WRITTEN = {User: (UserCreate, UserUpdate, UserAdminUpdate)}
 
 
 class ScriptUserManager(UserManager):

@@ -15,6 +15,7 @@ from app.cli.database import BEHIND, DatabaseProblem, ask_database, one_clear_se
 from app.cli.program import fail, program
 from app.core.settings import settings
 from app.models import Base, User
+from app.users import WRITTEN, UserManager
 from fastapi_users_sqlmodel import model_problems, stale_emails
 
 
@@ -40,7 +41,7 @@ def purge() -> None:
 @program.command()
 def check() -> None:
     """Check the settings, the models and the database, and say everything that is wrong."""
-    wrong = model_problems(Base)
+    wrong = model_problems(Base, schemas=WRITTEN, managers={User: UserManager})
     if not settings.in_memory:
         try:
             if ask_database(db.is_at_head):

@@ -99,7 +99,7 @@ def annotation_problems(mapper: Mapper[Any]) -> Iterator[Problem]:
         if not isinstance(column, Column) or annotation is None or attribute.key in inherited:
             continue
         name = f"{mapper.class_.__name__}.{attribute.key}"
-        optional = _takes_none(annotation)
+        optional = takes_none(annotation)
         # `id: int | None = Field(default=None, primary_key=True)` is how SQLModel says "the database makes it", and
         # so it is with every default: an attribute that is None is left out of the INSERT.
         is_made = column.primary_key or column.server_default is not None or column.default is not None
@@ -171,8 +171,8 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _takes_none(annotation: Any) -> bool | None:
-    """Tell whether None is a value of the annotation; None where nobody knows, as of Any or a type variable."""
+def takes_none(annotation: Any) -> bool | None:
+    """Return whether None is a value of the annotation; None if that is unknown, as for Any or a type variable."""
     parts = [*_parts(annotation)]
     if types.NoneType in parts:
         return True

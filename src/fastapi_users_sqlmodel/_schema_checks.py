@@ -1,38 +1,63 @@
-"""What schemas and a manager's allow-lists would write to columns that do not take it."""
+"""Find what schemas accept, or allow-lists allow, and a column does not take."""
 
 import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from fastapi_users.schemas import BaseUser
+from fastapi_users.schemas import BaseUser, BaseUserCreate, BaseUserUpdate
 from sqlalchemy import inspect
 
-from fastapi_users_sqlmodel._column_checks import Problem
+from fastapi_users_sqlmodel._column_checks import Problem, takes_none
 
 # An e-mail address is not longer than this (RFC 5321, 4.5.3.1, with its @).
 _EMAIL_LENGTH = 320
+# Fields of the library's schemas, which the manager looks after.
+_OF_THE_LIBRARY = {*BaseUserCreate.model_fields, *BaseUserUpdate.model_fields, "current_password", "oauth_accounts"}
 _ALLOW_LISTS = ("registration_fields", "own_fields", "superuser_fields")
 
 
-def length_problems(model: type[Any], written: Collection[type[Any]]) -> Iterator[Problem]:
-    """Find texts that a schema accepts and a column does not hold."""
+def schema_problems(model: type[Any], written: Collection[type[Any]]) -> Iterator[Problem]:
+    """Find fields of schemas that have no column, nulls that a column refuses, and texts that it does not hold."""
     columns = inspect(model).columns
     for schema in written:
         if issubclass(schema, BaseUser):
             continue
         described = schema.model_json_schema(by_alias=False)
         for field, shape in described.get("properties", {}).items():
-            held = getattr(columns[field].type, "length", None) if field in columns else None
-            longest = _longest(shape, described.get("$defs", {}))
-            if held is None or longest is None or longest <= held:
-                continue
             name = f"{model.__name__}.{field}"
-            accepted = "any length" if longest == sys.maxsize else f"{longest} characters"
-            yield Problem(
-                name,
-                f"{name} holds {held} characters, and {schema.__name__} accepts {accepted}: PostgreSQL refuses what "
-                f"is longer, and SQLite keeps it; say max_length={held} in the schema",
-            )
+            if not hasattr(model, field):
+                if field not in _OF_THE_LIBRARY:
+                    yield Problem(
+                        name,
+                        f"{name} does not exist, and {schema.__name__} accepts it: add the column, or take the field "
+                        "out of the schema",
+                    )
+            elif field in columns:
+                yield from _null_problem(name, columns[field], schema, field)
+                yield from _length_problem(name, columns[field], schema, _longest(shape, described.get("$defs", {})))
+
+
+def _null_problem(name: str, column: Any, schema: type[Any], field: str) -> Iterator[Problem]:
+    # In FastAPI Users' schemas of updates, null means that a field was not sent; the manager refuses it with 422.
+    if column.nullable or field in _OF_THE_LIBRARY or issubclass(schema, BaseUserUpdate):
+        return
+    if takes_none(schema.model_fields[field].annotation):
+        yield Problem(
+            name,
+            f"{name} is NOT NULL, and {schema.__name__} accepts null, which the database refuses: make the column "
+            "nullable, or the field not optional",
+        )
+
+
+def _length_problem(name: str, column: Any, schema: type[Any], longest: int | None) -> Iterator[Problem]:
+    held = getattr(column.type, "length", None)
+    if held is not None and longest is not None and longest > held:
+        accepted = "any length" if longest == sys.maxsize else f"{longest} characters"
+        yield Problem(
+            name,
+            f"{name} holds {held} characters, and {schema.__name__} accepts {accepted}: PostgreSQL refuses what is "
+            f"longer, and SQLite keeps it; say max_length={held} in the schema",
+        )
 
 
 def _longest(shape: dict[str, Any], definitions: dict[str, Any]) -> int | None:

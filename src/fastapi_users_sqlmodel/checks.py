@@ -17,7 +17,7 @@ from fastapi_users_sqlmodel._column_checks import (
     deletion_problems,
     foreign_key_problems,
 )
-from fastapi_users_sqlmodel._schema_checks import field_problems, length_problems
+from fastapi_users_sqlmodel._schema_checks import field_problems, schema_problems
 from fastapi_users_sqlmodel.bridge import registry_of
 from fastapi_users_sqlmodel.tables._columns import OneAccountAtProvider
 
@@ -39,12 +39,13 @@ def check_models(
 
     Args:
         base: The declarative base whose registry holds all tables.
-        allow: Attributes such as `"User.items"` about which nothing is said. Each sentence names its attribute.
-        dialect: The database that is used, such as `"postgresql"` or `engine.dialect`. By default SQLite and
-            PostgreSQL are looked at, each as far as it has the columns' types.
-        schemas: What is written to a model, such as `{User: [UserCreate, UserUpdate]}`: a text that a schema accepts
-            has to fit into its column. Schemas that are only read (`schemas.BaseUser`) are passed over.
-        managers: Whose allow-lists name columns of a model, such as `{User: UserManager}`.
+        allow: Attributes such as `"User.items"` that are not checked. Each sentence names its attribute.
+        dialect: The database, such as `"postgresql"` or `engine.dialect`. By default SQLite and PostgreSQL are checked,
+            each as far as it has the columns' types.
+        schemas: The schemas that are written to a model, such as `{User: [UserCreate, UserUpdate]}`: each field needs a
+            column, which takes the longest text and the null that the schema accepts. Schemas that are only read
+            (`schemas.BaseUser`) are ignored.
+        managers: The managers whose allow-lists name columns of a model, such as `{User: UserManager}`.
 
     Raises:
         sqlalchemy.exc.InvalidRequestError: What `model_problems` finds, a line each.
@@ -78,7 +79,7 @@ def model_problems(
         problems += _relationships(mapper)
     problems += deletion_problems(models)
     for model, written in (schemas or {}).items():
-        problems += length_problems(model, written)
+        problems += schema_problems(model, written)
     for model, manager in (managers or {}).items():
         problems += field_problems(model, manager)
     return _sentences(problems, allow)

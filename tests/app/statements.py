@@ -105,8 +105,8 @@ STATEMENTS: dict[str, list[Ask]] = {
     "GET /redoc": [ask("nobody", 200, 0)],
     # The user, whether the address is reserved, the event; and the letter: the user locked, the token and the end of
     # superfluous ones, the event, the mail.
-    "POST /auth/register": [ask("nobody", 201, 7, json=REGISTRATION)],
-    "POST /users": [ask("nobody", 201, 7, json=REGISTRATION)],
+    "POST /auth/register": [ask("nobody", 201, 8, json=REGISTRATION)],
+    "POST /users": [ask("nobody", 201, 8, json=REGISTRATION)],
     # The user, whether the network is known, the user as of now, the user locked, the event; and the session: the user
     # locked, the session, the end of superfluous ones. Who fails, known or unknown: the first two, and the event.
     "POST /auth/jwt/login": [

@@ -25,17 +25,11 @@ class UserRead(schemas.BaseUser[Any]):
 
 class UserCreate(schemas.BaseUserCreate):
     username: str | None = None
-    group_id: int | None = None
-    hashed_password: str | None = None
-    email_canonical: str | None = None
     id: Any = None
 
 
 class UserUpdate(schemas.BaseUserUpdate):
     username: str | None = None
-    group_id: int | None = None
-    hashed_password: str | None = None
-    email_canonical: str | None = None
     id: Any = None
 
 

@@ -380,6 +380,46 @@ class TestLengths:
         assert model_problems(Base, schemas={User: [schemas.BaseUserCreate, schemas.BaseUserUpdate]}) == []
 
 
+class TestFields:
+    def test_without_a_column(self) -> None:
+        class New(schemas.BaseUserCreate):
+            nickname: str
+
+        [problem] = model_problems(Base, schemas={User: [New]})
+        assert problem.startswith(
+            "User.nickname does not exist, and New accepts it: add the column, or take the field "
+        )
+        assert model_problems(Base, schemas={User: [New]}, allow={"User.nickname"}) == []
+
+    def test_with_a_null_that_the_column_refuses(self) -> None:
+        class Own(DeclarativeBase): ...
+
+        class Item(Own):
+            __tablename__ = "item"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            title: Mapped[str] = mapped_column(String(20))
+
+        class New(BaseModel):
+            title: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+        class Fits(BaseModel):
+            title: Annotated[str, StringConstraints(max_length=20)]
+
+        [problem] = model_problems(Own, schemas={Item: [New, Fits]})
+        assert problem.startswith("Item.title is NOT NULL, and New accepts null, which the database refuses: make the ")
+
+    def test_of_an_update_where_null_means_not_sent(self) -> None:
+        class Own(DeclarativeBase): ...
+
+        class Account(SQLAlchemyBaseUserTableUUID, Own):
+            city: Mapped[str] = mapped_column(String(20))
+
+        class Change(schemas.BaseUserUpdate):
+            city: Annotated[str, StringConstraints(max_length=20)] | None = None
+
+        assert model_problems(Own, schemas={Account: [Change]}) == []
+
+
 class TestAllowLists:
     def test_of_what_is_no_column(self) -> None:
         class Manager(BaseUserManager[User, uuid.UUID]):

@@ -13,5 +13,5 @@ OAUTH_IS_OPEN = (
 
 
 def warn_of_oauth(*, stacklevel: int) -> None:
-    """Emit the `SecurityWarning` for the caller that makes such a router."""
+    """Warn whoever makes such a router."""
     warnings.warn(OAUTH_IS_OPEN, SecurityWarning, stacklevel=stacklevel)

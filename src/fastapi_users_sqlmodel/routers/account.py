@@ -1,4 +1,4 @@
-"""Change the password or the address of one's account, and delete the account."""
+"""What a signed-in person does to the account: another password, another address, none at all."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ PASSWORD_ERRORS = (InvalidCurrentPassword, Unauthorized, TooManyRequests, Servic
 def get_account_router(
     get_user_manager: Any, authenticator: Authenticator[UP, ID], user_schema: type[BaseModel]
 ) -> APIRouter:
-    """Return a router for the account of the signed-in user."""
+    """Make the routes."""
     router = APIRouter(route_class=ErrorRoute)
     get_current_active_user = authenticator.current_user(active=True)
     token_field: Any = (str, Field(description="Sets a new password by `/reset-password`; good once."))
@@ -116,7 +116,7 @@ def get_account_router(
 
 
 class _UserWithResetToken:
-    """The attributes of a user, with the token as one more."""
+    """Shows the attributes of the user, and the token beside them."""
 
     def __init__(self, undone: UndoneEmailChange[Any]) -> None:
         self._user = undone.user

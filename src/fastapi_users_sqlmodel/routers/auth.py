@@ -26,7 +26,7 @@ def get_login_router(
     get_user_manager: Any,
     requires_verification: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
 ) -> APIRouter:
-    """Return a router that signs users in; with `requires_verification`, only those with a verified address."""
+    """Make the route that signs in; `requires_verification` refuses whoever has not verified the address."""
     router = APIRouter(route_class=ErrorRoute)
     unverified = (UserNotVerified,) if requires_verification else ()
     errors = (LoginBadCredentials, *unverified, TooManyRequests, ServiceUnavailable)
@@ -51,7 +51,7 @@ def get_login_router(
         response = await backend.login(strategy, signed_in.user)
         if not isinstance(backend, SessionBackend):
             await user_manager.require_unchanged(signed_in.user, known_hash)
-        # RFC 6749, 5.1: no cache may store a token.
+        # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         await user_manager.release()
         await user_manager.on_after_login(signed_in.user, request, response)
@@ -68,11 +68,11 @@ def get_auth_router(
     authenticator: Authenticator[UP, ID],  # noqa: ARG001  # FastAPI Users' signature
     requires_verification: bool = False,  # noqa: FBT001, FBT002  # The same
 ) -> APIRouter:
-    """Return a router that signs users in and out; the logout accepts only tokens of this backend."""
+    """Make the routes that sign in and out; the logout takes the tokens of this backend alone."""
     router = get_login_router(backend, get_user_manager, requires_verification)
-    # This strategy does not know the tokens of other backends: the answer would be 204, and the token would stay valid.
+    # The token of another backend would be handed to this strategy, which knows nothing of it: 204, and it would live.
     own = Authenticator([backend], get_user_manager)
-    # FastAPI Users requires verification here too. A session can be ended without it.
+    # FastAPI Users asks for verification here too. Whoever has a session can always end it.
     verified = requires_verification and not isinstance(backend, SessionBackend)
     get_current_user_token = own.current_user_token(active=True, verified=verified)
 

@@ -17,6 +17,7 @@ from fastapi_users_sqlmodel.exceptions import (
     TooManyRequests,
 )
 from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers._fields import with_fields
 from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 
 
@@ -27,7 +28,14 @@ def get_register_router(
     *,
     path: str = "/register",
 ) -> APIRouter:
-    """Return a router that registers users."""
+    """Return a router with the route that registers.
+
+    The fields of `user_create_schema` are the manager's `registration_fields`, unless its class sets those.
+
+    Raises:
+        ValueError: The schema has a field that is not in the `registration_fields` that the manager's class sets.
+    """
+    get_user_manager = with_fields(get_user_manager, registration_fields=user_create_schema)
     router = APIRouter(route_class=ErrorRoute)
 
     @router.post(

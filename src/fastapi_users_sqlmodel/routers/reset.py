@@ -19,7 +19,7 @@ from fastapi_users_sqlmodel.schemas import EmailBody, ResetPasswordBody
 
 
 def get_reset_password_router(get_user_manager: Any) -> APIRouter:
-    """Return a router that sends and accepts the tokens."""
+    """Make the routes that ask for a token and take it."""
     router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
@@ -34,7 +34,7 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Send a mail to choose a new password; the answer is the same whether or not there is an account."""
-        # The answer must not reveal whether there is an account, whatever a project's own manager raises.
+        # As FastAPI Users: what a project's own manager raises about the account tells nothing either.
         with suppress(UserNotExists, UserInactive):
             await user_manager.request_reset_password(body.email, request)
 

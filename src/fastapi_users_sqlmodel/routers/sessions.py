@@ -1,4 +1,4 @@
-"""Refresh tokens, verify the password again, list and end sessions, and issue tickets for WebSockets."""
+"""Refresh tokens, prove the password again, see where one is signed in, and end it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody
 
 
 def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -> APIRouter:
-    """Return a router that refreshes the tokens of a bearer backend."""
+    """Make the route that refreshes the tokens of a bearer backend."""
     router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
@@ -40,7 +40,7 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
     ) -> Response:
         """Get a new pair of tokens; a refresh token is good once."""
         tokens = await strategy.refresh(body.refresh_token)
-        # Returned and not raised: an exception would roll back the end of the session whose token was replayed.
+        # Returned and not raised: an exception would roll back that a replayed token has ended its session.
         await user_manager.release()
         if tokens is None:
             response: Response = JSONResponse(
@@ -50,7 +50,7 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
             )
         else:
             response = await backend.transport.get_login_response(tokens)
-        # RFC 6749, 5.1: no cache may store a token.
+        # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -58,7 +58,7 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
 
 
 def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, ID]) -> APIRouter:
-    """Return a router for the sessions of the signed-in user."""
+    """Make the routes."""
     router = APIRouter(route_class=ErrorRoute)
     get_current_active_user = authenticator.current_user(active=True)
 
@@ -90,7 +90,7 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
     ) -> WebSocketTicket:
         """Get a ticket that opens one WebSocket as `?ticket=`: a browser sends no header with a handshake."""
         ticket = await user_manager.issue_websocket_ticket(user)
-        # RFC 6749, 5.1: no cache may store a token.
+        # RFC 6749, 5.1: a token stays in nobody's cache.
         response.headers["Cache-Control"] = "no-store"
         return WebSocketTicket(ticket=ticket, expires_in=user_manager.websocket_ticket_lifetime_seconds)
 
@@ -99,7 +99,7 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         user: UP = Depends(get_current_active_user),
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> Sequence[SessionRead]:
-        """List one's sessions; the last used comes first."""
+        """List where one is signed in; whoever was seen last is first."""
         current = user_manager.current_session
         return [
             SessionRead(

@@ -25,6 +25,7 @@ from fastapi_users_sqlmodel.exceptions import (
     UserInUse,
 )
 from fastapi_users_sqlmodel.manager import BaseUserManager
+from fastapi_users_sqlmodel.routers._fields import require_listed, with_fields
 from fastapi_users_sqlmodel.routers.errors import ErrorRoute, responses
 
 # The manager of a project may raise those that `BaseUserManager` does not raise on a route.
@@ -61,13 +62,22 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         user_update_schema: What users send to change their own accounts.
         authenticator: Returns the signed-in user.
         requires_verification: Whether the address has to be verified.
-        user_admin_update_schema: What superusers send; `user_update_schema` by default.
+        user_admin_update_schema: What superusers send; `user_update_schema` by default. With two schemas, the fields of
+            each are the manager's `own_fields` and `superuser_fields`, unless its class sets those.
         user_public_schema: What signed-in users see of other accounts; without it, reading those is 403.
         not_found: The error for an unknown id.
         update_errors: Other errors that the manager's `apply` raises for a superuser.
         router: The router that gets the routes, a new one by default; its `route_class` must be `ErrorRoute`.
+
+    Raises:
+        ValueError: A schema has a field that no allow-list of the manager names.
     """
     router = router if router is not None else APIRouter(route_class=ErrorRoute)
+    if user_admin_update_schema is None:
+        require_listed(get_user_manager, user_update_schema)
+    else:
+        lists = {"own_fields": user_update_schema, "superuser_fields": user_admin_update_schema}
+        get_user_manager = with_fields(get_user_manager, **lists)
     own_update_schema: Any = user_update_schema
     admin_update_schema: Any = user_admin_update_schema or user_update_schema
     get_current_active_user = authenticator.current_user(active=True, verified=requires_verification)

@@ -15,7 +15,7 @@ from fastapi_users_sqlmodel.schemas import EmailBody, TokenBody
 
 
 def get_verify_router(get_user_manager: Any, user_schema: type[BaseModel]) -> APIRouter:
-    """Return a router that sends and accepts the tokens."""
+    """Make the routes that ask for a token and take it."""
     router = APIRouter(route_class=ErrorRoute)
 
     @router.post(
@@ -30,7 +30,7 @@ def get_verify_router(get_user_manager: Any, user_schema: type[BaseModel]) -> AP
         user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
     ) -> None:
         """Send a mail to verify the address; the answer is the same whether or not there is an account."""
-        # The answer must not reveal whether there is an account, whatever a project's own manager raises.
+        # As FastAPI Users: what a project's own manager raises about the account tells nothing either.
         with suppress(UserNotExists, UserInactive, UserAlreadyVerified):
             await user_manager.request_verification(body.email, request)
 
