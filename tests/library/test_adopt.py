@@ -19,8 +19,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.util import CommandError
 
+from fastapi_users_sqlmodel import migrations
+from fastapi_users_sqlmodel.adoption import adopt_fastapi_users
 from fastapi_users_sqlmodel.identity import canonical_email
-from fastapi_users_sqlmodel.migrations import adopt_fastapi_users
 from tests.conftest import CreateDatabase
 from tests.library.adopt_databases import CASES, CLEAN, COLLIDING, COLLIDING_CASES, Case, Made
 from tests.library.adopt_databases import made_by_the_adapter as made_by_the_adapter  # noqa: PLC0414  # pytest looks here
@@ -48,7 +49,7 @@ from tests.library.adopt_models import adapter_tables
 adapter_tables({ids!r}, named={named}, timezone={timezone}).create_all(op.get_bind())
 """
 ADOPT = """\
-from fastapi_users_sqlmodel.migrations import adopt_fastapi_users
+from fastapi_users_sqlmodel.adoption import adopt_fastapi_users
 adopt_fastapi_users(op, uuid_columns={uuid_columns})
 """
 MODELS = """\
@@ -354,49 +355,47 @@ class TestReport:
 class TestAppOfItsOwn:
     """What the adapter knows nothing of."""
 
-    def test_keeps_its_words_on_sqlite(self, new_database: NewDatabase) -> None:
+    def test_keeps_what_is_its_own_on_sqlite(self, new_database: NewDatabase) -> None:
         url = new_database("sqlite")
         written = """\
 CREATE TABLE "user" (
-	id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again, (so, AUTOINCREMENT)
-	[email] VARCHAR(320) COLLATE NOCASE NOT NULL CONSTRAINT one UNIQUE ON CONFLICT ABORT,
+	id INTEGER NOT NULL PRIMARY KEY, -- any, (number)
+	email VARCHAR(320) NOT NULL,
 	hashed_password VARCHAR (1024) NOT NULL CHECK (hashed_password <> ', UNIQUE ('),
 	`is_active` BOOLEAN NOT NULL,
-	"is_superuser" NOT NULL,
+	[is_superuser] NOT NULL,
 	is_verified BOOLEAN DEFAULT 0 NOT NULL,
-	/* , */ "a ""name"" of" TEXT DEFAULT 'x, y' CHECK (length("a ""name"" of") > 1),
+	/* , */ "a ""name"" of" TEXT NULL DEFAULT 'x, y' CHECK (length("a ""name"" of") > 1),
 	domain TEXT GENERATED ALWAYS AS (substr(email, instr(email, '@') + 1)) VIRTUAL,
 	"unique" DECIMAL(10, 2),
+	place POINT,
 	CHECK (is_active IN (0, 1)),
-	UNIQUE ("unique")
+	UNIQUE (email),
+	CONSTRAINT one UNIQUE ("unique")
 )"""
         views = [
             "CREATE VIEW active AS SELECT id, email FROM user WHERE is_active",
             "CREATE TRIGGER elsewhere AFTER INSERT ON log BEGIN UPDATE user SET is_active = 1 WHERE id = new.id; END",
-            "CREATE TRIGGER noted AFTER UPDATE ON user BEGIN INSERT INTO log VALUES (new.id); END",
+            "CREATE TRIGGER noted AFTER UPDATE ON USER BEGIN INSERT INTO log VALUES (new.id); END",
             "CREATE INDEX lower ON user (lower(email) DESC) WHERE is_active",
         ]
         execute(url, written, "CREATE TABLE log (id INTEGER REFERENCES USER)", *views)
         insert = "INSERT INTO user (email, hashed_password, is_active, is_superuser) VALUES ('{}', 'x', 1, 0)"
-        execute(url, insert.format("A@b.example"), insert.format("gone@b.example"), "DELETE FROM user WHERE id = 2")
+        execute(url, insert.format("A@b.example"))
+        columns = "SELECT name || ' ' || type || ' ' || \"notnull\" FROM pragma_table_xinfo('user')"
+        before = scalars(url, columns)
         adopt(url)
-        assert scalars(url, "SELECT sql FROM sqlite_master WHERE name = 'user'") == [
-            """\
-CREATE TABLE "user" (
-	id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again, (so, AUTOINCREMENT)
-	[email] VARCHAR(320) COLLATE NOCASE NOT NULL,
-	hashed_password VARCHAR (1024) NOT NULL CHECK (hashed_password <> ', UNIQUE ('),
-	`is_active` BOOLEAN DEFAULT 1 NOT NULL,
-	"is_superuser" DEFAULT 0 NOT NULL,
-	is_verified BOOLEAN DEFAULT 0 NOT NULL,
-	/* , */ "a ""name"" of" TEXT DEFAULT 'x, y' CHECK (length("a ""name"" of") > 1),
-	domain TEXT GENERATED ALWAYS AS (substr(email, instr(email, '@') + 1)) VIRTUAL,
-	"unique" DECIMAL(10, 2),
-	email_canonical VARCHAR(512) NOT NULL,
-	CHECK (is_active IN (0, 1)),
-	UNIQUE ("unique")
-)"""
+        assert scalars(url, columns) == [*before, "email_canonical VARCHAR(512) 1"]
+        defaults = "SELECT name || ' ' || dflt_value FROM pragma_table_xinfo('user') WHERE dflt_value <> ''"
+        assert scalars(url, defaults) == ["is_active 1", "is_superuser 0", "is_verified 0", "a \"name\" of 'x, y'"]
+        (rebuilt,) = scalars(url, "SELECT sql FROM sqlite_master WHERE name = 'user'")
+        assert sorted(line.strip(" \t,") for line in rebuilt.splitlines() if "CHECK" in line) == [
+            "CHECK (hashed_password <> ', UNIQUE (')",
+            "CHECK (is_active IN (0, 1))",
+            'CHECK (length("a ""name"" of") > 1)',
         ]
+        assert 'CONSTRAINT one UNIQUE ("unique")' in rebuilt
+        assert "UNIQUE (email)" not in rebuilt
         assert (
             scalars(url, "SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name") == views[:3]
         )
@@ -404,15 +403,46 @@ CREATE TABLE "user" (
         assert scalars(url, "SELECT email FROM active") == ["A@b.example"]
         assert scalars(url, "SELECT domain || email_canonical FROM user") == ["b.examplea@b.example"]
         assert scalars(url, "SELECT count(*) FROM log") == [0]
-        execute(url, insert.replace("(email,", "(email, email_canonical,").replace("('{}'", "('A@b.example', 'new'"))
-        assert scalars(url, "SELECT id FROM user") == [1, 3]
 
     @pytest.mark.parametrize(
-        "unique", ["UNIQUE (email)", 'CONSTRAINT "one" UNIQUE ("email")', "constraint one unique ( [Email] )"]
+        ("change", "lost"),
+        [
+            (("email VARCHAR(320)", "email VARCHAR(320) COLLATE NOCASE"), "COLLATE NOCASE"),
+            (("PRIMARY KEY", "PRIMARY KEY AUTOINCREMENT"), "AUTOINCREMENT"),
+            (("email VARCHAR(320)", "[email] VARCHAR(320) UNIQUE"), "UNIQUE"),
+            (("VARCHAR(40)", "VARCHAR(40) UNIQUE ON CONFLICT IGNORE"), "UNIQUE ON CONFLICT IGNORE"),
+        ],
+        ids=lambda change: change if isinstance(change, str) else "",
     )
+    def test_is_refused_on_sqlite_where_a_rebuild_would_lose_something(
+        self, new_database: NewDatabase, change: tuple[str, str], lost: str
+    ) -> None:
+        url = new_database("sqlite")
+        written = """\
+CREATE TABLE user (
+	id INTEGER PRIMARY KEY,
+	nickname VARCHAR(40),
+	email VARCHAR(320) NOT NULL,
+	hashed_password VARCHAR(1024) NOT NULL, is_active BOOLEAN, is_superuser BOOLEAN, is_verified BOOLEAN
+)"""
+        execute(url, written.replace(*change))
+        before = dump(url)
+        with pytest.raises(
+            CommandError, match=f"user has to be rebuilt, and would lose of its CREATE TABLE: {lost}"
+        ) as refused:
+            adopt(url)
+        assert dump(url) == before
+        # What the message advises.
+        assert "with op.batch_alter_table('user', recreate='always'): pass" in str(refused.value)
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            operations = Operations(MigrationContext.configure(connection))
+            with operations.batch_alter_table("user", recreate="always"):
+                pass
+        adopt(url)
+
+    @pytest.mark.parametrize("unique", ["UNIQUE (email)", 'CONSTRAINT "one" UNIQUE ("email")'])
     def test_may_have_made_the_address_unique_otherwise(self, database_url: str, unique: str) -> None:
-        if database_url.startswith("postgresql"):
-            unique = unique.replace("[Email]", "email")
         columns = [
             "hashed_password VARCHAR(1024)",
             *(f"is_{what} BOOLEAN" for what in ("active", "superuser", "verified")),
@@ -580,8 +610,13 @@ class TestManyUsers:
     def test_are_adopted_in_batches(self, database_url: str) -> None:
         fill(database_url, "int", list(range(1, 20_002)))
         statements = statements_of(lambda: adopt(database_url))
-        assert len(statements) < 150
+        assert len(statements) < 400
         assert scalars(database_url, 'SELECT count(*) FROM "user" WHERE email_canonical = lower(email)') == [20_001]
+
+
+class TestOldRevision:
+    def test_imports_the_operation_from_migrations(self) -> None:
+        assert migrations.adopt_fastapi_users is adopt_fastapi_users
 
 
 class TestRefusal:

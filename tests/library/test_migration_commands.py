@@ -196,18 +196,21 @@ class TestFailedMigration:
 
 
 class TestRebuildOnSQLite:
-    def test_keeps_triggers_and_indexes_that_cannot_be_reflected(
+    def test_keeps_triggers_views_and_indexes_that_cannot_be_reflected(
         self, covered: AlembicProject, new_database: NewDatabase
     ) -> None:
         url = new_database("sqlite")
         covered.succeed("upgrade", "head", url=url)
+        query = "SELECT sql FROM sqlite_master WHERE name in ('one', 'two', 'tr', 'elsewhere', 'seen') ORDER BY name"
         with connected(url) as connection:
             connection.exec_driver_sql("CREATE INDEX one ON child (abs(parent_id))")
             connection.exec_driver_sql("CREATE INDEX two ON child (parent_id DESC)")
-            connection.exec_driver_sql("CREATE TRIGGER tr AFTER INSERT ON child BEGIN SELECT ':x'; END")
-            before = connection.exec_driver_sql(
-                "SELECT sql FROM sqlite_master WHERE name in ('one', 'two', 'tr')"
-            ).all()
+            connection.exec_driver_sql("CREATE TRIGGER tr AFTER INSERT ON CHILD BEGIN SELECT ':x'; END")
+            connection.exec_driver_sql("CREATE VIEW seen AS SELECT parent_id FROM child")
+            connection.exec_driver_sql(
+                "CREATE TRIGGER elsewhere AFTER DELETE ON parent BEGIN DELETE FROM child WHERE parent_id = old.id; END"
+            )
+            before = connection.exec_driver_sql(query).all()
         rebuild = """
         with op.batch_alter_table("child") as batch_op:
             batch_op.alter_column("parent_id", nullable=False)
@@ -215,8 +218,8 @@ class TestRebuildOnSQLite:
         covered.write_version("two", "one", rebuild)
         covered.succeed("upgrade", "head", url=url)
         with connected(url) as connection:
-            after = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name in ('one', 'two', 'tr')").all()
-            assert sorted(map(tuple, after)) == sorted(map(tuple, before))
+            assert connection.exec_driver_sql(query).all() == before
+            assert connection.exec_driver_sql("SELECT parent_id FROM seen").all() == []
 
     def test_is_refused_inside_a_transaction_with_foreign_keys_on(
         self, covered: AlembicProject, new_database: NewDatabase

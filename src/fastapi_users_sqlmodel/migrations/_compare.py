@@ -255,7 +255,7 @@ def check_name(constraint: sa.CheckConstraint, dialect: sa.Dialect) -> str | Non
 
 
 def is_type_bound(constraint: sa.CheckConstraint) -> bool:
-    """Tell whether the CHECK came with a type, such as an enum that is stored as a string."""
+    """Return whether the CHECK came with a type, such as an enum that is stored as a string."""
     # SQLAlchemy keeps it in a private attribute only; Alembic reads the same one.
     return bool(constraint._type_bound)  # noqa: SLF001
 

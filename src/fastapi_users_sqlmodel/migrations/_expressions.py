@@ -158,7 +158,7 @@ def _without_doubled_parentheses(words: str) -> str:
 
 
 def is_null(sql: str) -> bool:
-    """Tell whether a default is NULL, which is what a column has without one."""
+    """Return whether a default is NULL, which is what a column has without one."""
     return _without_casts(sql).casefold() == "null"
 
 
@@ -191,7 +191,7 @@ def _is_text(type_: TypeEngine[Any]) -> bool:
 
 
 def is_same_default(one: sa.DefaultClause, other: sa.DefaultClause, dialect: sa.Dialect) -> bool:
-    """Tell whether two server defaults mean the same, as far as their words show."""
+    """Return whether two server defaults mean the same, as far as their words show."""
     return _meaning(one, dialect) == _meaning(other, dialect)
 
 

@@ -97,7 +97,7 @@ def _exclusions_of(connection: sa.Connection, name: str) -> dict[str, str]:
 
 
 def is_same_index(connection: sa.Connection, index: sa.Index, found: sa.Index) -> bool | None:
-    """Tell whether a model's index is the one in the database, or return None when PostgreSQL refuses it."""
+    """Return whether a model's index is the one in the database, or return None when PostgreSQL refuses it."""
     table, found_table = index.table, found.table
     if table is None or found_table is None:
         return None

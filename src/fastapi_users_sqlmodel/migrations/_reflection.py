@@ -12,7 +12,7 @@ from fastapi_users_sqlmodel.migrations._types import is_same_type
 def is_still(
     known: TypeEngine[Any], found: TypeEngine[Any], connection: sa.Connection, table: sa.Table, column: str
 ) -> bool:
-    """Tell whether a column has the type `known`, where reflection has found the type `found`."""
+    """Return whether a column has the type `known`, where reflection has found the type `found`."""
     if is_same_type(known, found, connection.dialect):
         # Alembic recognises a SERIAL by PostgreSQL's own INTEGER.
         return connection.dialect.name != "postgresql" or not isinstance(found, sa.Integer)

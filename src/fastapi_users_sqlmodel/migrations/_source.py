@@ -35,7 +35,7 @@ def _render_comment(_: AutogenContext, op: CommentOp) -> list[str]:
 
 
 def is_literal(value: object) -> bool:
-    """Tell whether `repr()` of a value is Python source for an equal value."""
+    """Return whether `repr()` of a value is Python source for an equal value."""
     try:
         return bool(ast.literal_eval(repr(value)) == value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

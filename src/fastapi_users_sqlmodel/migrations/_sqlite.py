@@ -1,5 +1,7 @@
 """Make SQLite migrate as safely as PostgreSQL does: all or nothing, and no row lost when a table is rebuilt."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, override
@@ -7,15 +9,19 @@ from typing import Any, override
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Index, Table
+from sqlalchemy import Column, Connection, Index, MetaData, Table
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine, UserDefinedType, to_instance
 
 from fastapi_users_sqlmodel.migrations._sqlite_values import converted
 from fastapi_users_sqlmodel.migrations._type_source import ddl_of
 
+# A CREATE TABLE is compared by its words and literals, without comments and quotes of names.
+_COMMENT_OR_WORD = re.compile(r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*'|\w+)", re.DOTALL)
+
 
 def is_special(index: Index) -> bool:
-    """Tell whether an index is more than a list of columns: it has an expression, or a condition on its rows."""
+    """Return whether an index is more than a list of columns: it has an expression, or a condition on its rows."""
     return any(not isinstance(element, Column) for element in index.expressions) or any(
         name.endswith("_where") and value is not None for name, value in index.dialect_kwargs.items()
     )
@@ -34,19 +40,44 @@ class _Declared(UserDefinedType[Any]):
         return self.declared
 
 
-def _keep_types(connection: Connection, batch_impl: ApplyBatchImpl, table: Table) -> None:
-    """Give columns whose type does not change the type that the table declares: POINT is reflected as INTEGER."""
-    query = "SELECT name, type FROM pragma_table_xinfo(?)"
-    for name, declared in connection.exec_driver_sql(query, (table.name,)):
-        column = batch_impl.columns.get(name)
-        if column is None or column.type is not table.c[name].type or not declared:
+def _keep_types(connection: Connection, table: str, columns: dict[str, Column[Any]]) -> None:
+    """Give columns the types that the table declares: POINT is reflected as INTEGER."""
+    for name, declared in connection.exec_driver_sql("SELECT name, type FROM pragma_table_xinfo(?)", (table,)):
+        column = columns.get(name)
+        if column is None:
             continue
-        if "".join(declared.split()).upper() != "".join(str(ddl_of(column.type, connection.dialect)).split()).upper():
+        reflected = ddl_of(column.type, connection.dialect)
+        if reflected is None or _spelled(declared) != _spelled(reflected):
             column.type = _Declared(declared)
 
 
+def _spelled(type_: str) -> str:
+    return "".join(type_.split()).upper()
+
+
+def reflect(connection: Connection, name: str) -> Table:
+    """Reflect a table with the types that it declares, for `batch_alter_table(copy_from=…)`."""
+    table = Table(name, MetaData(), autoload_with=connection)
+    _keep_types(connection, name, dict(table.c))
+    return table
+
+
+def lost_in_rebuild(connection: Connection, name: str) -> str:
+    """Return the words of a CREATE TABLE that reflection does not bring back, such as COLLATE; "" if there are none."""
+    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
+    written = _words(connection.exec_driver_sql(query, (name,)).scalar_one())
+    reflected = _words(str(CreateTable(reflect(connection, name)).compile(connection)))
+    lost = Counter(written) - Counter(reflected)
+    # A column accepts NULL without saying so.
+    return " ".join(word for word in dict.fromkeys(written) if lost[word] and word != "NULL")
+
+
+def _words(sql: str) -> list[str]:
+    return [word.upper() for word in _COMMENT_OR_WORD.findall(sql) if word]
+
+
 class RebuildingSQLiteImpl(SQLiteImpl):
-    """Keep what Alembic's rebuild of a table would lose: types of others, expression indexes, sort orders and triggers.
+    """Keep what Alembic's rebuild of a table would lose: declared types, expression indexes, sort orders and triggers.
 
     Alembic finds it by its `__dialect__`, which is how dialects outside of Alembic announce themselves.
     """
@@ -88,12 +119,17 @@ class RebuildingSQLiteImpl(SQLiteImpl):
                 f"The table {table.name!r} has to be rebuilt, and with foreign keys switched on SQLite would delete "
                 "the rows that refer to it: give Alembic a connection that is not in a transaction."
             )
-        _keep_types(connection, batch_impl, table)
+        if batch_impl.reflected:
+            unchanged = {n: c for n, c in batch_impl.columns.items() if n in table.c and c.type is table.c[n].type}
+            _keep_types(connection, table.name, unchanged)
         for name, column in batch_impl.columns.items():
             if column.computed is not None:
                 # SQLite generates it again, and refuses to copy it.
                 batch_impl.column_transfers[name].pop("expr", None)
-        query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql > ''"
+        query = (
+            "SELECT name, sql FROM sqlite_master "
+            "WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql > ''"
+        )
         written = {row.name: str(row.sql) for row in connection.exec_driver_sql(query, (table.name,))}
         reflected = {str(index.name) for index in table.indexes}
         renamed = any("name" in transfer for transfer in batch_impl.column_transfers.values())
@@ -102,14 +138,24 @@ class RebuildingSQLiteImpl(SQLiteImpl):
         self._kept = {} if renamed else {n: sql for n, sql in written.items() if n not in batch_impl.new_indexes}
 
     def rename_table(self, old_table_name: str, new_table_name: Any, schema: Any = None) -> None:
-        """Rename, and when that was the end of a rebuild, create what the reflection of the table did not see."""
-        super().rename_table(old_table_name, new_table_name, schema=schema)
+        """Rename a table; at the end of a rebuild, create the indexes and triggers that were not reflected."""
         lost, self._lost = self._lost, []
+        connection = self.connection
+        if connection is None or self.as_sql or not old_table_name.startswith("_alembic_tmp_"):
+            super().rename_table(old_table_name, new_table_name, schema=schema)
+            return
+        before = connection.exec_driver_sql("PRAGMA legacy_alter_table").scalar_one()
+        # Without it SQLite refuses: views, and triggers of other tables, name a table that does not exist now.
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+        try:
+            super().rename_table(old_table_name, new_table_name, schema=schema)
+        finally:
+            connection.exec_driver_sql(f"PRAGMA legacy_alter_table = {before}")
         for sql in lost:
             self.execute(sql.replace(":", r"\:"))
 
     def create_index(self, index: Index, **kw: Any) -> None:
-        """Create an index; one that a rebuild dropped, in the words in which it was created first."""
+        """Create an index; one that a rebuild dropped is created by its original statement."""
         sql = self._kept.pop(str(index.name), None)
         if sql is None:
             super().create_index(index, **kw)

@@ -34,7 +34,7 @@ def _render(context: AutogenContext, op: AlterTypeOp) -> list[str]:
 
 
 def is_array(type_: TypeEngine[object], dialect: sa.Dialect) -> bool:
-    """Tell whether a type is an array on a database."""
+    """Return whether a type is an array on a database."""
     return (ddl_of(type_, dialect) or "").endswith("[]")
 
 

@@ -75,7 +75,7 @@ def construct(type_: TypeEngine[Any], render: Callable[[TypeEngine[Any]], Source
 
 
 def is_public(cls: type[TypeEngine[Any]]) -> bool:
-    """Tell whether a type is one of the names of `sqlalchemy`."""
+    """Return whether a type is one of the names of `sqlalchemy`."""
     return getattr(sa, cls.__name__, None) is cls
 
 

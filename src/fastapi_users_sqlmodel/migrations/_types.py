@@ -173,7 +173,7 @@ def _portable(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def is_same_type(one: TypeEngine[Any], other: TypeEngine[Any], dialect: Dialect) -> bool:
-    """Tell whether the database cannot tell two types from each other."""
+    """Return whether the database cannot tell two types from each other."""
     if _comparable_ddl(one, dialect) == _comparable_ddl(other, dialect):
         return True
     # A database reflects what is in its default schema without one.
