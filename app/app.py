@@ -28,7 +28,9 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     if settings.in_memory:
         async with db.engine.connect() as connection:
             await connection.run_sync(db.upgrade)
-    dispatcher = Dispatcher(transport_of_settings(), writing=db.async_session_maker, reading=db.read_session_maker)
+    dispatcher = Dispatcher(
+        transport_of_settings(), writing=db.async_session_maker, reading=db.autocommit_session_maker
+    )
     async with dispatcher.running(), purging(db.async_session_maker):
         yield
     if UserManager.throttle is not None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
@@ -20,20 +21,22 @@ from starlette.requests import HTTPConnection
 
 import app.models  # noqa: F401  # Who can open a session has every table registered.
 from app.core.settings import Settings, settings
-from fastapi_users_sqlmodel.engines import prepare_sqlite, sync_url
-from fastapi_users_sqlmodel.reading import BriefSession, ReadOnlySession, ReadSession, reading, without_greenlets
+from fastapi_users_sqlmodel._statements import DirectSession, SyncDirectSession
+from fastapi_users_sqlmodel.engines import autocommit_options, prepare_sqlite, sync_url
 
 ALEMBIC_INI = Path(__file__).parent.parent / "alembic.ini"
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 IDLE_SECONDS_BEFORE_PING = 5
-# Of an ASGI scope: its route is marked with `writes`.
-_WRITES = "app.writes"
+# A key of the ASGI scope: what the route is marked with.
+_AUTOCOMMIT = "app.autocommit"
 # For a connection of the pool, and for one to a server that does not answer.
 SECONDS_TO_WAIT = 3
 
 # The classes of SQLSTATE (PostgreSQL, appendix A) that say "not now", such as a lock or a statement that took too long.
 PASSING = ("08", "40", "53", "55", "57")
+# What a request raises while the database cannot be used.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
 # A table is missing: nobody has migrated yet, as `/health/ready` says as well.
 NOT_MIGRATED = ("42P01",)
 
@@ -64,14 +67,10 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
                 "async_creator_fn": _connect,
             },
         }
-    if settings.embedded:
-        # `without_greenlets` sees to what has begun; a rollback of nothing would be another thread's, after every read.
-        options["pool_reset_on_return"] = None
     # What a statement carries, such as the hash of a password, reaches no log.
     # The connection used last comes first: the others hold no memory for reads on SQLite.
     engine = create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
     prepare_sqlite(engine)
-    without_greenlets(engine)
     if settings.embedded:
         event.listen(engine.sync_engine, "connect", _cache_less)
     else:
@@ -88,39 +87,39 @@ def _cache_less(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> No
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:
-    """Connect to PostgreSQL; SQLAlchemy leaves asyncpg's errors as they are here, so they are made one.
+    """Connect to PostgreSQL; SQLAlchemy does not translate asyncpg's errors here.
 
     Raises:
-        ConnectionError: The server is away or refuses us, or an option in the URL means nothing to asyncpg.
+        ConnectionError: The server is away or refuses the connection, or asyncpg does not know an option of the URL.
     """
-    import asyncpg  # type: ignore[import-untyped]  # It has no stubs, and a service on SQLite does without it
+    import asyncpg  # type: ignore[import-untyped]  # It has no stubs, and a service on SQLite does not need it.
 
     try:
         return await asyncpg.connect(*arguments, **options)
-    except (OSError, TypeError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except Exception as error:
         raise ConnectionError(str(error) or type(error).__name__) from error
 
 
 def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
-    """Say it as SQLite and psycopg do if it will pass: asyncpg's dialect has no kind for all but a few errors."""
-    error = context.sqlalchemy_exception
-    if not isinstance(error, DBAPIError) or error.orig is None:
+    """Return an OperationalError for a lost connection and for what may succeed later; None for any other error.
+
+    An error of the driver that is no answer of the server to a statement, such as asyncpg's InternalClientError, means
+    that the connection is lost. SQLAlchemy's dialect has no class of errors for that, and knows some by their text.
+    """
+    error, orig = context.sqlalchemy_exception, context.original_exception
+    is_drivers = isinstance(orig, OSError) or type(orig).__module__.startswith("asyncpg.")
+    if isinstance(error, InterfaceError) or (is_drivers and not isinstance(error, DBAPIError)):
+        context.is_disconnect = True
+    elif not (getattr(orig, "sqlstate", None) or "").startswith(PASSING + NOT_MIGRATED):
         return None
-    if not (getattr(error.orig, "sqlstate", None) or "").startswith(PASSING + NOT_MIGRATED):
-        return None
-    return OperationalError(
-        error.statement,
-        error.params,
-        error.orig,
-        hide_parameters=True,
-        connection_invalidated=error.connection_invalidated,
-    )
+    lost = context.is_disconnect
+    return OperationalError(context.statement, None, orig, hide_parameters=True, connection_invalidated=lost)
 
 
 def _ping_what_was_idle(engine: AsyncEngine) -> None:
-    """Ping a connection before use only if it has been idle for a while: a ping is a round trip on every request.
+    """Ping a connection before use only if it has been idle for a while: a ping is a round trip.
 
-    `fetch` reads without a greenlet, and so without this: it tries again by itself.
+    `fetch` checks connections out without a greenlet, and so without a ping: it repeats a read on a lost connection.
     """
     dialect = engine.sync_engine.dialect
 
@@ -135,45 +134,62 @@ def _ping_what_was_idle(engine: AsyncEngine) -> None:
             return
         try:
             alive = dialect.do_ping(connection)
-        except dialect.loaded_dbapi.Error:
+        except Exception:  # noqa: BLE001  # Whatever the driver raises: the connection cannot be used.
             alive = False
         if not alive:
             # The server was restarted: the other connections are as old.
             raise InvalidatePoolError
 
 
+class AutocommitSession(SyncDirectSession):
+    """A session that begins no transaction, and so does not flush: a part of a flush would stay if the rest failed."""
+
+
+@event.listens_for(AutocommitSession, "before_flush")
+def _refuse_flush(session: Session, _context: object, _instances: object) -> None:
+    if session.new or session.dirty or session.deleted:
+        raise InvalidRequestError("A route in autocommit must not write; mark a GET that writes with `writes`.")
+
+
 engine = create_app_engine(settings)
-read_engine = reading(engine)
-async_session_maker = async_sessionmaker(engine, class_=BriefSession, expire_on_commit=False)
-read_session_maker = async_sessionmaker(read_engine, class_=ReadSession, expire_on_commit=False)
+autocommit_engine = engine.execution_options(**autocommit_options(engine.sync_engine))
+async_session_maker = async_sessionmaker(engine, class_=DirectSession, expire_on_commit=False)
+autocommit_session_maker = async_sessionmaker(
+    autocommit_engine, class_=DirectSession, sync_session_class=AutocommitSession, expire_on_commit=False
+)
 
 
 async def writes(connection: HTTPConnection) -> None:
-    """Mark a GET route, or a WebSocket, as writing; use as `dependencies=[Depends(writes)]` of the route or router.
+    """Mark the route of a GET or a WebSocket as writing: its session is a transaction.
 
-    FastAPI resolves these before the parameters of the endpoint, and so before the session.
+    Add `dependencies=[Depends(writes)]` to the route or router: FastAPI resolves it before the session.
     """
-    connection.scope[_WRITES] = True
+    connection.scope[_AUTOCOMMIT] = False
 
 
-def is_read(connection: HTTPConnection) -> bool:
-    """Return whether a request only reads: GET and HEAD, unless its route is marked with `writes`.
+async def one_statement(connection: HTTPConnection) -> None:
+    """Mark a route whose only write is one statement of `fetch`, in the same way: it needs no BEGIN and no COMMIT."""
+    connection.scope[_AUTOCOMMIT] = True
 
-    A WebSocket begins with a GET and counts as one: no transaction stays open while it lasts.
+
+def is_autocommit(connection: HTTPConnection) -> bool:
+    """Return whether the session of a request is in autocommit: for GET and HEAD, and where the route is marked.
+
+    A WebSocket counts as the GET that it begins with: no transaction stays open while it lasts.
     """
     scope = connection.scope
-    return scope.get("method", "GET") in READ_METHODS and _WRITES not in scope
+    return bool(scope.get(_AUTOCOMMIT, scope.get("method", "GET") in READ_METHODS))
 
 
 async def get_async_session(connection: HTTPConnection) -> AsyncSession:
     """Return the session of a request.
 
-    A request that reads is in autocommit, and a flush raises. Any other request is one transaction, which is committed
-    after the endpoint has returned and before the response is sent.
+    It is in autocommit where `is_autocommit` says so, and refuses to flush. Everywhere else it is one transaction,
+    which is committed after the endpoint has returned and before the response is sent.
     """
     # FastAPI exits this then. For a generator it would also open a cancel scope, which costs a quarter of a short read.
     stack: AsyncExitStack = connection.scope["fastapi_function_astack"]
-    return await stack.enter_async_context(read_session_maker() if is_read(connection) else _transaction())
+    return await stack.enter_async_context(autocommit_session_maker() if is_autocommit(connection) else _transaction())
 
 
 @asynccontextmanager
@@ -195,7 +211,7 @@ async def pause(session: AsyncSession) -> None:
     """Commit and give the connection back before slow work such as hashing; the next statement takes another."""
     if session.in_transaction():
         await session.commit()
-    if not isinstance(session.sync_session, ReadOnlySession):
+    if not isinstance(session.sync_session, AutocommitSession):
         await session.begin()
 
 

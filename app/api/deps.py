@@ -18,6 +18,7 @@ from app.crud.pages import Page, Rows
 from app.crud.post import Posts
 from app.crud.user import Users
 from app.crud.user_group import UserGroups
+from app.db import one_statement
 from app.models import User
 from app.models.base import MAX_INTEGER
 from app.users import (
@@ -31,6 +32,7 @@ from app.users import (
 from fastapi_users_sqlmodel.identity import parse_uuid
 
 __all__ = [
+    "ONE_STATEMENT",
     "AuditEventsDep",
     "CurrentSuperuser",
     "CurrentUser",
@@ -52,6 +54,9 @@ CurrentSuperuser = Annotated[User, Depends(current_superuser)]
 Viewer = Annotated[User | None, Depends(current_user_if_any)]
 UserManagerDep = Annotated[UserManager, Depends(get_user_manager)]
 RequestDep = Request
+
+# For `dependencies=` of a route that writes with one statement.
+ONE_STATEMENT = Depends(one_statement)
 
 
 def _on_session[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:

@@ -8,12 +8,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.core.errors import APIError, Forbidden, ServiceUnavailable
+from app.db import DATABASE_AWAY
 from fastapi_users_sqlmodel.csrf import SAFE_METHODS
 from fastapi_users_sqlmodel.exceptions import HEADERS
 from fastapi_users_sqlmodel.routers.errors import responses
@@ -115,6 +114,6 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # As FastAPI's documentation says: "Extending OpenAPI"
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    for lost in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
+    for lost in DATABASE_AWAY:
         app.add_exception_handler(lost, _on_lost_connection)
     app.add_exception_handler(Exception, _on_unexpected)

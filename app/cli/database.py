@@ -37,7 +37,7 @@ def ask_database[T](question: Callable[[Connection], T]) -> T:
 
 async def _ask_asynchronously[T](question: Callable[[Connection], T]) -> T:
     try:
-        async with db.read_engine.connect() as connection:
+        async with db.autocommit_engine.connect() as connection:
             return await connection.run_sync(question)
     finally:
         # Its connections belong to this event loop, and the server has another one.

@@ -15,7 +15,7 @@ from app.models import TableModel, User
 from app.models.base import MAX_INTEGER
 from app.schemas.base import Schema
 from fastapi_users_sqlmodel import is_foreign_key_violation, unique_violation
-from fastapi_users_sqlmodel.reading import fetch
+from fastapi_users_sqlmodel._statements import fetch
 
 type Rule = tuple[ColumnElement[bool], dict[str, Any]]
 """A condition with bind parameters, and their values. The condition is made once: statements are cached by it."""

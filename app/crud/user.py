@@ -11,7 +11,7 @@ from app.crud.base import Collection
 from app.crud.pages import Listing, Page, Rows, columns, table_of
 from app.models import User
 from app.schemas import UserRead
-from fastapi_users_sqlmodel.reading import fetch
+from fastapi_users_sqlmodel._statements import fetch
 
 _ID = select(col(User.id)).where(col(User.id) == bindparam("user_id"))
 _ALL = Listing(UserRead, select(*columns(User, UserRead)), key=table_of(User).c.id)

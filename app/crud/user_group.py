@@ -11,7 +11,7 @@ from app.crud.pages import Listing, Page, Rows, columns, table_of
 from app.models import User, UserGroup
 from app.schemas import UserGroupMember, UserGroupRead, UserPublic
 from app.schemas.base import Schema
-from fastapi_users_sqlmodel.reading import fetch
+from fastapi_users_sqlmodel._statements import fetch
 
 _GROUP = table_of(UserGroup)
 _IS_PUBLIC = and_(col(UserGroup.is_public))

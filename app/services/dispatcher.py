@@ -9,14 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session, object_session
 
 from app.core.settings import settings
 from app.crud.outbox import LEASE, Outbox
-from app.db import explain
+from app.db import DATABASE_AWAY, explain
 from app.mail.console import Console
 from app.mail.smtp import SMTP
 from app.mail.transport import MailServerAway, Transport, Undeliverable
@@ -27,7 +25,6 @@ log = logging.getLogger(__name__)
 
 type SessionMaker = async_sessionmaker[Any]
 
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
 SECONDS_BEFORE_SETTLING_AGAIN = 1.0
 
 HAS_MAIL = "has_mail"

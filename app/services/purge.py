@@ -10,11 +10,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from app.core.settings import settings
+from app.db import DATABASE_AWAY
 from app.models import User
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, audit, sessions, tokens
 
@@ -59,6 +58,6 @@ async def _purge_for_ever(session_maker: async_sessionmaker[Any]) -> None:
         try:
             if deleted := await purge(session_maker):
                 log.info("purged %s rows", deleted)
-        except (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError) as error:
+        except DATABASE_AWAY as error:
             log.warning("could not purge: the database is away: %s", type(error).__name__)
         seconds = SECONDS_BETWEEN

@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from fastapi_users import authentication
 
 from app.api.prefixed import PrefixedRouter
+from fastapi_users_sqlmodel import _statements
 from fastapi_users_sqlmodel.authentication import Authenticator
 from fastapi_users_sqlmodel.database import _accounts
-from fastapi_users_sqlmodel.reading import _drivers, _fetch
 from fastapi_users_sqlmodel.sessions import _tokens
 
 
@@ -24,19 +24,14 @@ def without_kept_tokens() -> None:
 
 def without_shortcuts() -> None:
     """Let SQLAlchemy execute every statement."""
-    _drivers.DRIVERS.clear()
-
-
-def without_reads_at_once() -> None:
-    """Let a thread of the connection do each read on SQLite."""
-    drivers: Any = _drivers
-    drivers.IN_EVERY_THREAD = None
+    statements: Any = _statements
+    statements.DRIVERS = ()
 
 
 def without_idle_connections() -> None:
     """Take every connection in a greenlet."""
-    fetch: Any = _fetch
-    fetch._has_idle_connection = lambda _engine: False  # noqa: SLF001  # Here, too, it is about what is inside
+    known: Any = _statements._Known  # noqa: SLF001  # The bench is about what is inside.
+    known._idle_connection = lambda *_: None  # noqa: SLF001
 
 
 def without_plain_objects() -> None:
@@ -62,7 +57,6 @@ if __name__ == "__main__":
     {
         "kept tokens": without_kept_tokens,
         "shortcuts": without_shortcuts,
-        "reads at once": without_reads_at_once,
         "idle connections": without_idle_connections,
         "plain objects": without_plain_objects,
         "prefixes": without_prefixes,

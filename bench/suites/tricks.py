@@ -14,15 +14,14 @@ from bench.workload import Asked, Question, group, me, post
 
 # By the names of the contenders: what it is, and where it stands.
 TRICKS = {
-    "shortcuts": "statements on the driver's connection, `reading`",
-    "reads at once": "reads on SQLite in the event loop's thread, `reading/_drivers.py`",
-    "idle connections": "connections checked out without a greenlet, `reading/_fetch.py`",
+    "shortcuts": "statements on the driver's connection, `_statements.py`",
+    "idle connections": "connections checked out without a greenlet, `_statements.py`",
     "kept tokens": "verified access tokens are cached, `sessions/_tokens.py`",
     "plain objects": "users loaded without the ORM's loading machinery, `database/_objects.py`",
     "authenticator": "one user manager for all backends, `authentication`",
     "prefixes": "routers that match by their prefix, `app/api/prefixed.py`",
 }
-ON_SQLITE_ALONE = {"reads at once"}
+ON_POSTGRESQL_ALONE = {"idle connections"}
 QUESTIONS = (
     Question("`GET /users/me`", me),
     Question("`GET /user-groups/{id}/users?limit=100`", group),
@@ -44,7 +43,9 @@ def run(made: list[Databases], generator: Generator, pace: Pace, console: Consol
         database = databases.of_size(SIZE)
         name = "PostgreSQL" if databases.kind == "postgresql" else "SQLite"
         tricks = {
-            trick: what for trick, what in TRICKS.items() if databases.kind == "sqlite" or trick not in ON_SQLITE_ALONE
+            trick: what
+            for trick, what in TRICKS.items()
+            if databases.kind == "postgresql" or trick not in ON_POSTGRESQL_ALONE
         }
         bought: dict[str, list[float]] = {trick: [] for trick in tricks}
         with ExitStack() as stack:

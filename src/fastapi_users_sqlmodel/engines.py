@@ -4,21 +4,19 @@ import logging
 import sqlite3
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from fastapi_users_sqlmodel import _libpq
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
-# An execution option for SQLite: whoever only reads begins nothing.
+# An execution option for SQLite: no transaction is begun.
 NO_BEGIN = "fastapi_users_sqlmodel_no_begin"
-# In the `info` of one of SQLite's connections: aiosqlite's own thread is not the only one that may use it.
-IN_EVERY_THREAD = "fastapi_users_sqlmodel.in_every_thread"
 
 
 def async_url(url: str | URL) -> URL:
@@ -63,15 +61,9 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
     first and writes later fails when somebody else wrote meanwhile; who waits for the lock waits up to 5 s. Files are
     in WAL mode with `synchronous=NORMAL`: readers are never blocked, and a power cut loses no consistency, at worst the
     last commits. Connections in AUTOCOMMIT take no lock. What `hide_parameters` keeps out of the log stays out of it.
-
-    With aiosqlite and a pool that is a queue, `reading.fetch` reads in the event loop's own thread, if SQLAlchemy opens
-    the connections to every thread (to a file, it does). What one has set there as progress handler is lost then.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if sync_engine.dialect.name == "sqlite":
-        # A connection out of another pool may be somebody else's at the same time.
-        if isinstance(sync_engine.pool, QueuePool) and sqlite3.threadsafety == _SERIALIZED:
-            event.listen(sync_engine, "do_connect", _note_threads)
         event.listen(sync_engine, "connect", _on_connect)
         event.listen(sync_engine, "begin", _on_begin)
         event.listen(sync_engine, "reset", _on_reset)
@@ -80,11 +72,13 @@ def prepare_sqlite(engine: Engine | AsyncEngine) -> None:
             logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
-def _note_threads(
-    _dialect: Dialect, record: ConnectionPoolEntry | None, _arguments: list[Any], options: dict[str, Any]
-) -> None:
-    if record is not None and options.get("check_same_thread") is False:
-        record.info[IN_EVERY_THREAD] = True
+def autocommit_options(engine: Engine) -> dict[str, Any]:
+    """Return the execution options with which connections of an engine begin no transaction.
+
+    SQLite's engine has to be one that `prepare_sqlite` has prepared.
+    """
+    # On SQLite, the isolation level would be set and reset for each connection, in the connection's thread.
+    return {NO_BEGIN: True} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
 
 
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -126,7 +120,3 @@ def _on_reset(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: 
     driver_connection: Any = getattr(connection, "driver_connection", connection)
     if state.transaction_was_reset and state.asyncio_safe and driver_connection.in_transaction:
         connection.rollback()
-
-
-# PEP 249, `threadsafety`: a connection may be shared.
-_SERIALIZED = 3

@@ -14,7 +14,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, testing
-from fastapi_users_sqlmodel.reading import ReadOnlySession
 from tests.postgres import postgres_database
 from tests.programs import Programs, open_programs
 
@@ -173,9 +172,10 @@ def get_test_session(connection: AsyncConnection) -> GetSession:
     """Return what `app.db.get_async_session` is for the test: the same, on the test's connection."""
 
     async def get_session(request: HTTPConnection) -> AsyncIterator[AsyncSession]:
-        if db.is_read(request):
-            async with session_on(connection, sync_session_class=ReadOnlySession) as session:
+        if db.is_autocommit(request):
+            async with session_on(connection, sync_session_class=db.AutocommitSession) as session:
                 yield session
+                await session.commit()
             return
         async with session_on(connection) as session:
             await session.begin()

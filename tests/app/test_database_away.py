@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel import select
 
@@ -16,7 +16,7 @@ from app import db
 from app.app import app
 from app.core.settings import settings
 from app.models import User
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, reading
+from fastapi_users_sqlmodel.engines import autocommit_options
 from tests.app.conftest import BASE_URL, PASSWORD
 from tests.app.shapes import UNKNOWN_USER, said
 from tests.conftest import CreateDatabase
@@ -41,10 +41,9 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
 
     def serve(engine: AsyncEngine) -> httpx2.AsyncClient:
         engines.append(engine)
-        writers = async_sessionmaker(engine, class_=BriefSession, expire_on_commit=False)
-        readers = async_sessionmaker(reading(engine), class_=ReadSession, expire_on_commit=False)
-        monkeypatch.setattr(db, "async_session_maker", writers)
-        monkeypatch.setattr(db, "read_session_maker", readers)
+        autocommit = engine.execution_options(**autocommit_options(engine.sync_engine))
+        monkeypatch.setitem(db.async_session_maker.kw, "bind", engine)
+        monkeypatch.setitem(db.autocommit_session_maker.kw, "bind", autocommit)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         return httpx2.AsyncClient(transport=transport, base_url=BASE_URL)
 

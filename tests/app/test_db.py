@@ -328,7 +328,7 @@ async def client(
     migrated(database_url)
     for name, bind in [
         ("async_session_maker", engine),
-        ("read_session_maker", engine.execution_options(isolation_level="AUTOCOMMIT")),
+        ("autocommit_session_maker", engine.execution_options(isolation_level="AUTOCOMMIT")),
     ]:
         maker: async_sessionmaker[AsyncSession] = getattr(db, name)
         monkeypatch.setattr(db, name, async_sessionmaker(**{**maker.kw, "class_": maker.class_, "bind": bind}))

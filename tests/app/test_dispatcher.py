@@ -22,8 +22,7 @@ from app.mail.transport import MailServerAway, Undeliverable
 from app.models import OutgoingMail
 from app.models.base import utc_now
 from app.services.dispatcher import Dispatcher, Pace, SessionMaker, deliver_all
-from fastapi_users_sqlmodel.engines import async_url
-from fastapi_users_sqlmodel.reading import ReadSession, reading
+from fastapi_users_sqlmodel.engines import async_url, autocommit_options
 from tests.app.databases import migrated
 from tests.app.mail_server import SENDER, Inbox, mail_server, server_at, text_of, until
 from tests.programs import Program, Programs
@@ -47,7 +46,7 @@ from tests.app.mail_server import SENDER, server_at
 async def main():
     transport = SMTP(server_at(int(sys.argv[1])), sender=SENDER)
     pace = Pace(poll_every=0.1, lease=timedelta(seconds=float(sys.argv[2])))
-    dispatcher = Dispatcher(transport, writing=db.async_session_maker, reading=db.read_session_maker, pace=pace)
+    dispatcher = Dispatcher(transport, writing=db.async_session_maker, reading=db.autocommit_session_maker, pace=pace)
     async with dispatcher.running():
         print("ready", flush=True)
         await asyncio.Event().wait()
@@ -108,12 +107,12 @@ async def world(database_url: str) -> AsyncIterator[World]:
     migrated(database_url)
     url = async_url(database_url).render_as_string(hide_password=False)
     engine = db.create_app_engine(settings.model_copy(update={"database_url": url}))
-    readers = reading(engine)
+    readers = engine.execution_options(**autocommit_options(engine.sync_engine))
     yield World(
         database_url,
         engine,
         async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False),
-        async_sessionmaker(readers, class_=ReadSession, expire_on_commit=False),
+        async_sessionmaker(readers, class_=AsyncSession, expire_on_commit=False),
     )
     await engine.dispose()
 

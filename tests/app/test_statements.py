@@ -18,8 +18,7 @@ from app import db
 from app.app import app
 from app.models import Base, User, UserGroup
 from app.users import UserManager
-from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, Throttle, tokens
-from fastapi_users_sqlmodel.reading import _fetch
+from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, Throttle, _statements, tokens
 from fastapi_users_sqlmodel.tokens import Purpose
 from tests.app.conftest import Ground, strategy
 from tests.app.shapes import UNAUTHORIZED, said
@@ -246,10 +245,10 @@ async def test_statements_of_each_page(engine: AsyncEngine, world: World, route:
 async def test_a_read_is_learned(
     engine: AsyncEngine, world: World, route: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second time, whatever was made once takes the shortcut of `reading.fetch`."""
+    """The second time, whatever was made once runs on the driver's connection."""
     send = await world.prepare(route, ask)
     first = await send()
-    monkeypatch.setattr(_fetch, "_execute", Mock(side_effect=AssertionError("It was run by SQLAlchemy.")))
+    monkeypatch.setattr(_statements, "_execute", Mock(side_effect=AssertionError("It was run by SQLAlchemy.")))
     second = await send()
     assert second.status_code == first.status_code == ask.status
     if route != "GET /health/ready":

@@ -15,6 +15,7 @@ from sqlmodel import Session
 from app.core.settings import settings
 from app.models import User
 from tests.app.databases import connected, migrated, signed_in
+from tests.conftest import CreateDatabase
 from tests.postgres import own_server, postgres_server
 from tests.programs import Programs
 from tests.server import Server, start_server
@@ -60,6 +61,47 @@ class TestServiceUnderStress:
         assert (ready.status_code, ready.json()) == (503, SERVICE_UNAVAILABLE)
         posts = httpx2.get(f"{server.url}/posts")
         assert (posts.status_code, posts.json(), posts.headers["Retry-After"]) == (503, SERVICE_UNAVAILABLE, "1")
+
+
+class TestLostConnections:
+    """The server ends connections while requests use them: a read is repeated on another connection."""
+
+    async def test_no_read_fails(self, programs: Programs, create_database: CreateDatabase) -> None:
+        key = settings.secret_key.get_secret_value()
+        url = migrated(create_database())
+        server = start_server(programs, database_url=url, env={"SECRET_KEY": key})
+        user = User(email="ann@example.com", hashed_password="!")
+        with connected(url) as connection, Session(connection, expire_on_commit=False) as session:
+            session.add(user)
+            session.commit()
+        is_over = False
+        statuses: Counter[int] = Counter()
+
+        async def read(client: httpx2.AsyncClient, path: str) -> None:
+            while not is_over:
+                statuses[(await client.get(path)).status_code] += 1
+
+        async with server.client() as client:
+            client.headers.update(await signed_in(url, user))
+            paths = ("/users/me", "/posts", "/items") * 3
+            readers = [asyncio.create_task(read(client, path)) for path in paths]
+            for _ in range(12):
+                await asyncio.sleep(0.1)
+                await asyncio.to_thread(terminate_others, url)
+            is_over = True
+            await asyncio.gather(*readers)
+        # 503 if each attempt of a read met another end.
+        assert statuses.keys() - {503} == {200}, server.program.err
+        assert statuses[503] * 10 < statuses[200]
+
+
+def terminate_others(url: str) -> None:
+    """End all other connections to a database, on the server's side."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @own_server

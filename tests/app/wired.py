@@ -15,7 +15,7 @@ from app.core.settings import Settings, settings
 from app.models import User
 from app.users import UserManager, auth_backend, cookie_backend
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase, testing
-from fastapi_users_sqlmodel.reading import reading
+from fastapi_users_sqlmodel.engines import autocommit_options
 from tests.app.conftest import BASE_URL
 
 # They begin and end a transaction, and ask for nothing.
@@ -37,12 +37,12 @@ def wired(url: str) -> Iterator[AsyncEngine]:
     """
     database_url = Settings(database_url=url).database_url
     engine = db.create_app_engine(settings.model_copy(update={"database_url": database_url}))
-    read_engine = reading(engine)
+    autocommit_engine = engine.execution_options(**autocommit_options(engine.sync_engine))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(db, "engine", engine)
-        patch.setattr(db, "read_engine", read_engine)
+        patch.setattr(db, "autocommit_engine", autocommit_engine)
         patch.setitem(db.async_session_maker.kw, "bind", engine)
-        patch.setitem(db.read_session_maker.kw, "bind", read_engine)
+        patch.setitem(db.autocommit_session_maker.kw, "bind", autocommit_engine)
         yield engine
 
 

@@ -51,7 +51,7 @@ print(sum(target in ours for target, _, _ in listeners), "listeners on classes o
 """
 
 A_STRANGER = """
-import fastapi_users_sqlmodel, fastapi_users_sqlmodel.reading
+import fastapi_users_sqlmodel, fastapi_users_sqlmodel._statements
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 import sqlmodel

@@ -13,8 +13,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase
+from fastapi_users_sqlmodel._statements import DirectSession, has_begun
 from fastapi_users_sqlmodel.engines import async_url, prepare_sqlite
-from fastapi_users_sqlmodel.reading import BriefSession, ReadSession, has_connection, reading, without_greenlets
 from fastapi_users_sqlmodel.sessions import SessionLifetimes, _rows
 from fastapi_users_sqlmodel.testing import count_statements
 from tests.library.models import Models
@@ -24,10 +24,8 @@ SESSION_ID = uuid.uuid4()
 
 @pytest.fixture
 async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    options: dict[str, Any] = {"pool_reset_on_return": None} if url.startswith("sqlite") else {}
-    engine = create_async_engine(async_url(url), **options)
+    engine = create_async_engine(async_url(url))
     prepare_sqlite(engine)
-    without_greenlets(engine)
     yield engine
     await engine.dispose()
 
@@ -35,7 +33,7 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 async def user(engine: AsyncEngine, models: Models) -> Any:
     """Somebody who is signed in."""
-    async with BriefSession(engine, expire_on_commit=False) as session:
+    async with DirectSession(engine, expire_on_commit=False) as session:
         user = models.user(email="Anna@Example.com", hashed_password="x", username="anna")
         session.add(user)
         await session.flush()
@@ -53,7 +51,7 @@ async def user(engine: AsyncEngine, models: Models) -> Any:
 
 
 def open_session(kind: type[AsyncSession], engine: AsyncEngine) -> AsyncSession:
-    return kind(reading(engine) if kind is ReadSession else engine, expire_on_commit=False)
+    return kind(engine, expire_on_commit=False)
 
 
 async def who(session: AsyncSession, models: Models) -> tuple[Any, _rows.LiveSession] | None:
@@ -61,7 +59,7 @@ async def who(session: AsyncSession, models: Models) -> tuple[Any, _rows.LiveSes
     return await store.get_by_session(SESSION_ID, datetime.now(UTC))
 
 
-@pytest.mark.parametrize("kind", [AsyncSession, BriefSession, ReadSession])
+@pytest.mark.parametrize("kind", [AsyncSession, DirectSession])
 async def test_is_the_same(engine: AsyncEngine, models: Models, user: Any, kind: type[AsyncSession]) -> None:
     for _ in range(3):
         async with open_session(kind, engine) as session:
@@ -74,7 +72,7 @@ async def test_is_the_same(engine: AsyncEngine, models: Models, user: Any, kind:
             assert len(statements) == 1
 
 
-@pytest.mark.parametrize("kind", [BriefSession, ReadSession])
+@pytest.mark.parametrize("kind", [DirectSession])
 async def test_nothing_stays_open(engine: AsyncEngine, models: Models, user: Any, kind: type[AsyncSession]) -> None:
     assert isinstance(engine.pool, AsyncAdaptedQueuePool)
     async with open_session(kind, engine) as session:
@@ -82,11 +80,11 @@ async def test_nothing_stays_open(engine: AsyncEngine, models: Models, user: Any
             found = await who(session, models)
             assert found is not None
             assert found[0].id == user.id
-            assert not has_connection(session.sync_session)
+            assert not has_begun(session.sync_session)
             assert engine.pool.checkedout() == 0
 
 
-@pytest.mark.parametrize("kind", [AsyncSession, BriefSession, ReadSession])
+@pytest.mark.parametrize("kind", [AsyncSession, DirectSession])
 async def test_who_listens_to_the_orm_has_a_say(
     engine: AsyncEngine, models: Models, user: Any, kind: type[AsyncSession]
 ) -> None:

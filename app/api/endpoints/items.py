@@ -1,6 +1,6 @@
 """/items: one's own things, all things for superusers."""
 
-from app.api.deps import CurrentUser, Id, ItemsDep, PagerDep
+from app.api.deps import ONE_STATEMENT, CurrentUser, Id, ItemsDep, PagerDep
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
 from app.core.errors import Unauthorized
@@ -18,7 +18,9 @@ async def list_items(viewer: CurrentUser, items: ItemsDep, pager: PagerDep) -> R
     return pager.send(await items.list(pager.page, seen_by=viewer))
 
 
-@router.post("", status_code=201, response_model=ItemRead, responses=responses(Unauthorized))
+@router.post(
+    "", status_code=201, response_model=ItemRead, responses=responses(Unauthorized), dependencies=[ONE_STATEMENT]
+)
 async def create_item(new: ItemCreate, viewer: CurrentUser, items: ItemsDep) -> RowsResponse:
     """Create an item of one's own."""
     return RowsResponse(await items.create(new.model_dump(), by=viewer), status_code=201)

@@ -1,6 +1,6 @@
 """/posts: what people wrote, for anyone to read."""
 
-from app.api.deps import CurrentUser, Id, PagerDep, PostsDep
+from app.api.deps import ONE_STATEMENT, CurrentUser, Id, PagerDep, PostsDep
 from app.api.prefixed import PrefixedRouter
 from app.api.rows import RowsResponse
 from app.core.errors import Forbidden, Unauthorized
@@ -18,7 +18,9 @@ async def list_posts(posts: PostsDep, pager: PagerDep) -> RowsResponse:
     return pager.send(await posts.list(pager.page))
 
 
-@router.post("", status_code=201, response_model=PostRead, responses=responses(Unauthorized))
+@router.post(
+    "", status_code=201, response_model=PostRead, responses=responses(Unauthorized), dependencies=[ONE_STATEMENT]
+)
 async def create_post(new: PostCreate, viewer: CurrentUser, posts: PostsDep) -> RowsResponse:
     """Write a post."""
     return RowsResponse(await posts.create(new.model_dump(), by=viewer), status_code=201)

@@ -10,12 +10,12 @@ from fastapi_users.models import ID, UP
 from sqlalchemy import Connection, Select, and_, bindparam, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
+from fastapi_users_sqlmodel._statements import SyncDirectSession, fetch
 from fastapi_users_sqlmodel.database._canonical import has_listeners
 from fastapi_users_sqlmodel.database._lookups import Lookups, column, fits
 from fastapi_users_sqlmodel.database._objects import make_loaded, plain_columns
 from fastapi_users_sqlmodel.database._transactions import locked_user, note_locked
 from fastapi_users_sqlmodel.identity import canonical_email, is_storable
-from fastapi_users_sqlmodel.reading import SyncBriefSession, fetch
 from fastapi_users_sqlmodel.sessions._rows import LiveSession
 from fastapi_users_sqlmodel.tables._accounts import AccountTables, account_tables
 from fastapi_users_sqlmodel.tables._columns import EMAIL_LENGTH
@@ -35,8 +35,8 @@ class AccountStore(Lookups[UP, ID], Generic[UP, ID]):
         session: Any = self.session
         behind: Any = getattr(session, "sync_session", None)
         # In any other session, the ORM: who listens to it, or has several engines, has a say in who signs in.
-        is_brief = isinstance(behind, SyncBriefSession) and not has_listeners(behind)
-        if is_brief and (columns := plain_columns(self.user_table)) is not None:
+        is_direct = isinstance(behind, SyncDirectSession) and not has_listeners(behind)
+        if is_direct and (columns := plain_columns(self.user_table)) is not None:
             rows = await fetch(session, _columns_by_session(self.user_table), values)
             if not rows:
                 return None

@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from fastapi_users_sqlmodel import reading
-from fastapi_users_sqlmodel.reading import ReadSession, fetch
-from tests.library.reading.things import NAMES, NEW, NOTHING, ONE, ROW, metadata, things
+from fastapi_users_sqlmodel._statements import DirectSession, fetch
+from tests.library.statements.things import NAMES, NEW, NOTHING, ONE, ROW, in_autocommit, metadata, things
 
 
 async def test_are_the_same_by_either_way(readers: Any, request: pytest.FixtureRequest) -> None:
@@ -107,7 +106,7 @@ async def test_another_database(engine: AsyncEngine, readers: Any) -> None:
     async with other.begin() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(things), [NOTHING | {"name": "other"}])
-    async with readers() as here, ReadSession(reading.reading(other)) as there:
+    async with readers() as here, DirectSession(in_autocommit(other)) as there:
         for _ in range(3):
             assert [row[0] for row in await fetch(here, NAMES)] == ["Zoë", None]
             assert [row[0] for row in await fetch(there, NAMES)] == ["other"]

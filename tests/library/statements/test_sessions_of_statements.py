@@ -5,23 +5,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, text
-from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from fastapi_users_sqlmodel import reading
-from fastapi_users_sqlmodel.reading import ReadSession, fetch
-from tests.library.reading.things import NAMES, NEW, ONE, POSTGRESQL, ROW, Thing, idle, things
+from fastapi_users_sqlmodel._statements import fetch
+from tests.library.statements.things import NAMES, NEW, ONE, ROW, idle, things
 
 
 async def test_holds_no_connection(engine: AsyncEngine, readers: Any) -> None:
     async with readers() as session:
         await fetch(session, NAMES)
         assert idle(engine)
-        thing = await session.run_sync(lambda sync: sync.get(Thing, 1))
-        assert idle(engine)
-        assert thing is not None
-        assert thing.name == "Zoë"
 
 
 async def test_waits_for_a_connection(engine: AsyncEngine, readers: Any) -> None:
@@ -46,13 +41,6 @@ async def test_many_at_once(engine: AsyncEngine, readers: Any) -> None:
 
     assert all(await asyncio.gather(*(read(number) for number in range(40))))
     assert idle(engine)
-
-
-async def test_refuses_to_flush(readers: Any) -> None:
-    async with readers() as session:
-        session.add(Thing(id=3))
-        with pytest.raises(InvalidRequestError, match="must not write"):
-            await session.flush()
 
 
 async def test_a_statement_is_by_itself(engine: AsyncEngine, readers: Any) -> None:
@@ -136,16 +124,3 @@ async def test_one_of_another_kind(engine: AsyncEngine) -> None:
             assert len(await fetch(session, NAMES)) == 2
             assert session.in_transaction()
             assert not idle(engine)
-
-
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
-async def test_another_schema(engine: AsyncEngine, readers: Any) -> None:
-    """What was learned for one tenant says nothing about another."""
-    async with engine.begin() as connection:
-        await connection.execute(text("CREATE SCHEMA other"))
-        await connection.execute(text("CREATE TABLE other.thing AS SELECT * FROM thing WHERE id = 1"))
-    elsewhere = reading.reading(engine).execution_options(schema_translate_map={None: "other"})
-    async with readers() as here, ReadSession(elsewhere) as there:
-        for _ in range(3):
-            assert len(await fetch(here, NAMES)) == 2
-            assert len(await fetch(there, NAMES)) == 1

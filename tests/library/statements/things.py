@@ -27,6 +27,8 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from fastapi_users_sqlmodel.engines import autocommit_options
+
 metadata = MetaData()
 things = Table(
     "thing",
@@ -68,9 +70,8 @@ class Thing(Base):
     __table__ = Table("thing", Base.metadata, Column("id", Integer, primary_key=True), Column("name", String(20)))
 
 
-WITHOUT_GREENLET = " without a greenlet"
-SQLITE = ["sqlite", "sqlite" + WITHOUT_GREENLET]
-POSTGRESQL = ["postgresql", "postgresql" + WITHOUT_GREENLET]
+def in_autocommit(engine: AsyncEngine) -> AsyncEngine:
+    return engine.execution_options(**autocommit_options(engine.sync_engine))
 
 
 def idle(engine: AsyncEngine) -> bool:

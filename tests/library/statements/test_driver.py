@@ -4,7 +4,6 @@ import asyncio
 import logging
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, bindparam, event, func, insert, select, text
@@ -12,11 +11,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-from fastapi_users_sqlmodel import reading
+from fastapi_users_sqlmodel._statements import DirectSession, fetch
 from fastapi_users_sqlmodel.engines import prepare_sqlite
-from fastapi_users_sqlmodel.reading import ReadSession, _fetch, fetch
 from fastapi_users_sqlmodel.testing import count_statements
-from tests.library.reading.things import NAMES, NEW, POSTGRESQL, ROW, idle, metadata, things
+from tests.library.statements.things import NAMES, NEW, ROW, idle, in_autocommit, metadata, things
 
 
 async def test_is_not_taken_where_somebody_counts(engine: AsyncEngine, readers: Any) -> None:
@@ -30,13 +28,13 @@ async def test_is_not_taken_where_somebody_counts(engine: AsyncEngine, readers: 
 
 async def test_is_not_taken_where_somebody_rewrites(engine: AsyncEngine, readers: Any) -> None:
     """Nor is anything learned of that, which is nobody else's."""
-    rewritten = reading.reading(engine).execution_options(rewritten=True)
+    rewritten = in_autocommit(engine).execution_options(rewritten=True)
     ids = select(things.c.id).where(things.c.id > 0).order_by(things.c.id)
 
     def only_named(_connection: Any, statement: Any, multiparams: Any, params: Any, _options: Any) -> tuple[Any, ...]:
         return statement.where(things.c.name.is_not(None)), multiparams, params
 
-    async with readers() as session, ReadSession(rewritten) as other:
+    async with readers() as session, DirectSession(rewritten) as other:
         await fetch(session, NAMES)
         event.listen(rewritten.sync_engine, "before_execute", only_named, retval=True)
         for _ in range(3):
@@ -45,17 +43,15 @@ async def test_is_not_taken_where_somebody_rewrites(engine: AsyncEngine, readers
         assert [row[0] for row in await fetch(session, ids)] == [1, 2]
 
 
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
-async def test_is_not_taken_behind_a_pooler(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There, the next round trip may meet another server."""
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+async def test_is_not_taken_behind_a_pooler(engine: AsyncEngine) -> None:
+    """The round trips of a statement need a transaction there."""
     pooled = create_async_engine(engine.url.update_query_dict({"prepared_statement_cache_size": "0"}))
-    executed = Mock(wraps=_fetch._execute)  # noqa: SLF001  # Which way it takes is the question
-    monkeypatch.setattr(_fetch, "_execute", executed)
-    async with ReadSession(reading.reading(pooled)) as session:
+    async with DirectSession(in_autocommit(pooled)) as session:
         for _ in range(3):
             assert len(await fetch(session, NAMES)) == 2
+            assert session.in_transaction()
     await pooled.dispose()
-    assert executed.call_count == 3
 
 
 async def test_is_not_taken_where_statements_are_logged(readers: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -67,7 +63,7 @@ async def test_is_not_taken_where_statements_are_logged(readers: Any, caplog: py
 
 
 # On SQLite a query that nobody waits for goes on in its thread to its end.
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_cancelled(engine: AsyncEngine, readers: Any) -> None:
     """Whoever is cancelled in the middle leaves no connection behind of which nobody knows the state."""
     numbers = select(bindparam("first", type_=Integer).label("i")).cte(recursive=True)
@@ -85,14 +81,14 @@ async def test_cancelled(engine: AsyncEngine, readers: Any) -> None:
         assert [row[0] for row in await fetch(session, NAMES)] == ["Zoë", None]
 
 
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_takes_no_longer_than_it_may(engine: AsyncEngine, request: pytest.FixtureRequest) -> None:
     """What the server has stopped is not tried again."""
     limited = create_async_engine(
         engine.url, connect_args={"server_settings": {"statement_timeout": "100ms"}}, pool_size=1, max_overflow=0
     )
     sleep = select(func.pg_sleep(bindparam("seconds")))
-    async with ReadSession(reading.reading(limited)) as session:
+    async with DirectSession(in_autocommit(limited)) as session:
         await fetch(session, sleep, {"seconds": 0.0})
         request.getfixturevalue("without_sqlalchemy")
         with pytest.raises(OperationalError):
@@ -101,7 +97,7 @@ async def test_takes_no_longer_than_it_may(engine: AsyncEngine, request: pytest.
     await limited.dispose()
 
 
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_of_a_connection_that_is_gone(engine: AsyncEngine, readers: Any) -> None:
     """A read is tried again. What changes something is not: nobody knows what has become of it."""
     others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -124,7 +120,7 @@ async def test_of_a_connection_that_is_gone(engine: AsyncEngine, readers: Any) -
     await other.dispose()
 
 
-@pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_of_many_connections_that_are_gone(engine: AsyncEngine, readers: Any) -> None:
     """A read finds one that works, however many are idle and broken."""
     others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -148,7 +144,7 @@ async def test_a_default_is_made_anew(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(counted.metadata.create_all)
     new = insert(counted).returning(counted.c.n)
-    async with ReadSession(reading.reading(engine)) as session:
+    async with DirectSession(in_autocommit(engine)) as session:
         assert [(await fetch(session, new, {"id": number}))[0][0] for number in range(4)] == [0, 1, 2, 3]
 
 
@@ -159,7 +155,7 @@ async def test_a_refusal_keeps_the_connection(tmp_path: Path) -> None:
     async with alone.begin() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(things), [ROW])
-    async with ReadSession(reading.reading(alone)) as session:
+    async with DirectSession(in_autocommit(alone)) as session:
         await fetch(session, NEW, {"id": 2, "name": "other"})
         for number in (3, 4):
             with pytest.raises(IntegrityError):
