@@ -47,6 +47,7 @@ __all__ = [
     "UserManagerDep",
     "UsersDep",
     "Viewer",
+    "on_session",
 ]
 
 CurrentUser = Annotated[User, Depends(current_active_user)]
@@ -59,18 +60,20 @@ RequestDep = Request
 ONE_STATEMENT = Depends(one_statement)
 
 
-def _on_session[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
+def on_session[T: Collection](collection: type[T]) -> Callable[[AsyncSession], Awaitable[T]]:
+    """Return the dependency on a collection. An alias that only one file of endpoints needs may stand in that file."""
+
     async def make(session: SessionDep) -> T:
         return collection(session)
 
     return make
 
 
-AuditEventsDep = Annotated[AuditEvents, Depends(_on_session(AuditEvents))]
-ItemsDep = Annotated[Items, Depends(_on_session(Items))]
-PostsDep = Annotated[Posts, Depends(_on_session(Posts))]
-UserGroupsDep = Annotated[UserGroups, Depends(_on_session(UserGroups))]
-UsersDep = Annotated[Users, Depends(_on_session(Users))]
+AuditEventsDep = Annotated[AuditEvents, Depends(on_session(AuditEvents))]
+ItemsDep = Annotated[Items, Depends(on_session(Items))]
+PostsDep = Annotated[Posts, Depends(on_session(Posts))]
+UserGroupsDep = Annotated[UserGroups, Depends(on_session(UserGroups))]
+UsersDep = Annotated[Users, Depends(on_session(Users))]
 
 
 def _plain_digits(value: object) -> object:
