@@ -31,7 +31,6 @@ WORLD = (
     "fastapi_users.authentication",
     "httptools",
     "jinja2",
-    "limits",
     "psycopg",
     "pwdlib.hashers.argon2",
     "pwdlib.hashers.bcrypt",

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastapi_users_sqlmodel.csrf import SAFE_METHODS
+from fastapi_users_sqlmodel.throttling import read_address
 
 type Address = IPv4Address | IPv6Address
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -63,14 +64,7 @@ def _address(text: str) -> Address | None:
     """Read an IP address, with or without a port."""
     if match := re.fullmatch(r"\[([^\]]*)\](?::[0-9]*)?|([0-9.]+):[0-9]+", text):
         text = match[1] or match[2]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv4Address):
-        return address
-    # So IPv4 looks to a socket that listens to both. The integer leaves the zone behind.
-    return address.ipv4_mapped or IPv6Address(int(address))
+    return read_address(text)
 
 
 class RequestID:

@@ -12,7 +12,7 @@ from fastapi_users import authentication
 from app.api.prefixed import PrefixedRouter
 from fastapi_users_sqlmodel import _statements
 from fastapi_users_sqlmodel.authentication import Authenticator
-from fastapi_users_sqlmodel.database import _accounts
+from fastapi_users_sqlmodel.database import _lookups
 from fastapi_users_sqlmodel.sessions import _tokens
 
 
@@ -36,7 +36,7 @@ def without_idle_connections() -> None:
 
 def without_plain_objects() -> None:
     """Let the ORM load the user."""
-    accounts: Any = _accounts
+    accounts: Any = _lookups
     accounts.plain_columns = lambda _mapped: None
 
 

@@ -29,8 +29,8 @@ from fastapi_users_sqlmodel.authentication import (
 from fastapi_users_sqlmodel.bridge import NAMING_CONVENTION, rel, share_registry
 from fastapi_users_sqlmodel.checks import check_models, model_problems
 from fastapi_users_sqlmodel.csrf import CSRFMiddleware
-from fastapi_users_sqlmodel.database._canonical import StaleEmail, stale_emails
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation, unique_violation
+from fastapi_users_sqlmodel.database._stale_emails import StaleEmail, stale_emails
 from fastapi_users_sqlmodel.database.access_tokens import SQLAlchemyAccessTokenDatabase, SQLModelAccessTokenDatabase
 from fastapi_users_sqlmodel.database.users import SQLAlchemyUserDatabase, SQLModelUserDatabase
 from fastapi_users_sqlmodel.exceptions import SecurityWarning

@@ -1,4 +1,4 @@
-"""When a refused sign-in is answered: not before the dearest accepted scheme could have verified a password."""
+"""The earliest time of the response to a refused sign-in: that of the slowest accepted password scheme."""
 
 import asyncio
 import threading
@@ -22,9 +22,9 @@ _LONGEST = 10.0
 class Deadline:
     """The time that every refusal takes, whatever its verification took.
 
-    It depends on the accepted schemes and on the machine, never on whose password it is. Whoever waits uses neither a
-    thread nor a database connection. It counts from the moment a thread began to verify: the time in the queue before
-    depends on others, and comes on top for everybody.
+    It depends on the accepted schemes and on the machine, never on the account. A waiting request uses neither a thread
+    nor a database connection. The time counts from the moment a thread begins to verify: the time in the queue depends
+    on other requests, and is added for every account.
 
     Args:
         schemes: The accepted schemes, today's first. Each is measured once, when the first refusal waits.
@@ -38,7 +38,7 @@ class Deadline:
         self._measurements: list[Future[float]] = []
         # Seconds for each scheme, when all are measured.
         self._costs: list[float] = []
-        # How many times as long as measured today's scheme has taken lately: the dearest one does so too.
+        # The recent time of today's scheme, divided by the measured one. It is taken for the slowest scheme's too.
         self._pace = 1.0
 
     async def wait(self, began: float, *, verifications: int = 1) -> None:
@@ -59,7 +59,7 @@ class Deadline:
         return min(max(self._costs) * _MARGIN * min(max(self._pace, _FASTEST), _SLOWEST), _LONGEST)
 
     def record(self, seconds: float) -> None:
-        """Record how long a verification with today's scheme took: it tells how busy the machine is."""
+        """Record how long a verification with today's scheme took: it shows how busy the machine is."""
         if self._costs:
             self._pace += (seconds / self._costs[0] - self._pace) / _REMEMBERED
 

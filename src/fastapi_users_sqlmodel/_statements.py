@@ -13,7 +13,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn, in_greenlet
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from fastapi_users_sqlmodel.database._transactions import StoreSession
+from fastapi_users_sqlmodel.database._listeners import StoreSession
 from fastapi_users_sqlmodel.engines import autocommit_options
 
 type Rows = Sequence[Sequence[Any]]

@@ -1,4 +1,4 @@
-"""The audit trail: one row for each security event, written with it and never changed, except to forget a person."""
+"""The audit trail: one row for each security event, written in its transaction; deleting a user anonymizes rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _REQUEST_ID_LENGTH = 64
 
 
 class AuditEventKind(StrEnum):
-    """What has happened."""
+    """The kind of a security event."""
 
     LOGIN = "login"
     LOGIN_FAILED = "login_failed"
@@ -38,25 +38,25 @@ class AuditEventKind(StrEnum):
     DELETE = "delete"
 
 
-# Who has done these in a network was the owner of the account.
+# Only the owner of an account can do these: the network becomes a known one.
 _PROOFS = (AuditEventKind.LOGIN, AuditEventKind.RESET_PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from."""
+    """The network and the id of a request."""
 
     network: str | None = None
     request_id: str | None = None
 
     @classmethod
     def of(cls, connection: HTTPConnection | None) -> "Origin":
-        """Read it off a request; its id is `request.state.request_id`, if a middleware has set one."""
+        """Return the origin of a request; the id is `request.state.request_id`, if a middleware has set one."""
         if connection is None:
             return cls()
         request_id = getattr(connection.state, "request_id", None)
         network = client_network(connection)
-        # One that nobody knows is not one that the owner has come from before.
+        # An unknown network is never a known network of an account.
         known = network if network != client_network(None) else None
         return cls(known, str(request_id)[:_REQUEST_ID_LENGTH] if request_id else None)
 
@@ -72,17 +72,17 @@ def record(  # noqa: PLR0913  # Each is a fact about the event
     email: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a row, in the transaction of what has happened.
+    """Write a row, in the transaction of the event.
 
     Args:
-        connection: Of that transaction.
-        tables: Those beside the table of users.
-        kind: What has happened.
-        origin: Where from.
-        user_id: Whose account it is; None for an account that is not there.
-        actor_id: Who has done it, if not the user.
-        email: The address that it is about.
-        details: What else is to be known, without secrets.
+        connection: The connection of the transaction.
+        tables: The tables beside the table of users.
+        kind: The kind of the event.
+        origin: The source of the request.
+        user_id: The account; None if there is none.
+        actor_id: The user who acted, if it is another one.
+        email: The address in question.
+        details: Further facts, without secrets.
     """
     connection.execute(
         insert(tables.audit_events).values(
@@ -99,9 +99,9 @@ def record(  # noqa: PLR0913  # Each is a fact about the event
 
 
 def knows_network(connection: Connection, tables: AccountTables, user_id: Any, network: str | None) -> bool:
-    """Tell whether a user has signed in from a network before, or has reset the password from there."""
+    """Return whether a user has signed in, or has reset the password, from a network before."""
     table = tables.audit_events
-    # Bound, because a comparison with None would ask for all who are nobody.
+    # Bound, because a comparison with None would become IS NULL and match events without a user.
     whose = table.c.user_id == bindparam("user_id", user_id, type_=table.c.user_id.type)
     proof = select(table.c.id).where(
         whose, table.c.network == network, table.c.kind.in_(_PROOFS), table.c.actor_id.is_(None)
@@ -110,7 +110,7 @@ def knows_network(connection: Connection, tables: AccountTables, user_id: Any, n
 
 
 def erase(connection: Connection, tables: AccountTables, user_id: Any) -> None:
-    """Forget a person who is deleted: the rows stay, with the ids and the kinds, without address and network."""
+    """Remove the address, the network and the details of a deleted user; the rows stay, with ids and kinds."""
     table = tables.audit_events
     forgotten = {"email": None, "network": None, "details": None, "is_erased": True}
     connection.execute(update(table).where(table.c.user_id == user_id).values(**forgotten))
@@ -118,10 +118,10 @@ def erase(connection: Connection, tables: AccountTables, user_id: Any) -> None:
 
 
 def audit_events(user_table: type[Any], *, of: Any = None) -> Select[Any]:
-    """Select the events' columns, without an order: all for those who run the service, or of one user for that user.
+    """Select events, unordered: all of them for operators, or with `of` those of one user for that user.
 
-    Whoever is shown only their own does not learn from where an administrator came, nor, where ids are used again, what
-    somebody else did under theirs.
+    The events of one user do not show the network of an administrator. Where the database uses ids again, they do not
+    include those of a former user with the same id.
     """
     table = account_tables(user_table).audit_events
     if of is None:
@@ -136,9 +136,9 @@ def audit_events(user_table: type[Any], *, of: Any = None) -> Select[Any]:
 
 
 def purge(connection: Connection, tables: AccountTables, *, older_than: timedelta, limit: int = 1000) -> int:
-    """Delete so many of the rows that are older, and return how many they were."""
+    """Delete at most `limit` older rows, and return how many."""
     table = tables.audit_events
-    # Ids are in the order of time: whoever looks at the first ones finds the oldest, and needs no index of times.
+    # Ids are in the order of time, so the first ones are the oldest, without an index of times.
     oldest = select(table.c.id, table.c.created_at).order_by(table.c.id).limit(limit).subquery()
     too_old = select(oldest.c.id).where(oldest.c.created_at < datetime.now(UTC) - older_than)
     return connection.execute(delete(table).where(table.c.id.in_(too_old))).rowcount

@@ -1,4 +1,4 @@
-"""Hashing off the event loop, so many at once and no more, and the policy for new passwords."""
+"""Hash passwords in a limited number of threads, and the policy for new passwords."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from fastapi_users_sqlmodel._deadlines import Deadline
 from fastapi_users_sqlmodel.exceptions import ServiceUnavailable
 
-# zxcvbn compares every part of a password with every other; what is longer than this is not weak for its length.
+# zxcvbn compares every part of a password with every other; the rest of a longer one is not looked at.
 _ESTIMATED_CHARACTERS = 100
 
 
@@ -32,13 +32,13 @@ class HashingQueueFullError(ServiceUnavailable, asyncio.QueueFull, code=ServiceU
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What became of a password: whether it is the right one, and whether its hash is of a weaker kind than today's."""
+    """Whether a password is right, and whether its hash is weaker than those made today."""
 
     is_right: bool
     needs_upgrade: bool = False
-    # When a thread began with it, by the monotonic clock; 0 without a thread.
+    # The time of the monotonic clock when a thread began; 0 without a thread.
     began: float = field(default=0.0, compare=False, repr=False)
-    # How many verifications it takes at most: two for a password that is not in NFC (`PasswordHelper.verify`).
+    # The number of verifications, at most: two for a password that is not in NFC (`PasswordHelper.verify`).
     spellings: int = field(default=1, compare=False, repr=False)
 
 
@@ -52,8 +52,8 @@ class PasswordHelper(password.PasswordHelper):
             p = 1 (OWASP's minimum).
         legacy: Older schemes whose hashes verify too, and are replaced at the next sign-in; by default FastAPI Users'
             own Argon2 and bcrypt. They take several times as long, so every refused sign-in waits as long as the
-            dearest one takes: otherwise time would tell who has an account. Give `()` where no user has such a hash:
-            then nobody waits, and bcrypt hashes do not verify any more.
+            slowest one takes: otherwise its time would show who has an account. With `()`, no sign-in waits and bcrypt
+            hashes do not verify: use it when no user has an old hash.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PasswordHelper(password.PasswordHelper):
         return super().hash(normalize_password(password))
 
     def verify(self, password: str, hashed_password: str | None) -> Verified:
-        """Verify a password; None, an empty, unusable or unknown hash is nobody's, and takes as long as somebody's.
+        """Verify a password; None and empty, unusable or unknown hashes take as long as a real one, and fail.
 
         The password is compared in NFC, and with a legacy hash also as it was typed: FastAPI Users hashes it so.
         """
@@ -92,12 +92,12 @@ class PasswordHelper(password.PasswordHelper):
         return (*self.password_hash.hashers, *self.legacy)
 
     def is_verified_as_today(self, hashed_password: str | None) -> bool:
-        """Tell whether a hash takes as long as today's: because it is one, or because no scheme knows it."""
+        """Return whether verifying a hash takes as long as one made today; so it does if no scheme knows it."""
         hasher = next((one for one in self.schemes if hashed_password and one.identify(hashed_password)), None)
         try:
             return hasher is None or self._is_of_today(hasher, hashed_password or "")
         except ValueError:
-            # It is damaged, and refused at once.
+            # A damaged hash is refused without work.
             return False
 
     def _is_of_today(self, hasher: HasherProtocol, hashed_password: str) -> bool:
@@ -111,7 +111,7 @@ class PasswordHelper(password.PasswordHelper):
 
     @cached_property
     def hasher(self) -> "PasswordHasher":
-        """The hasher that all who use this helper share: its bounds are a process's, and not a request's."""
+        """The hasher of all users of this helper: its bounds hold for the process."""
         return PasswordHasher(self)
 
     @cached_property
@@ -123,10 +123,10 @@ class PasswordHasher:
     """A helper's work in threads, so that the event loop goes on meanwhile.
 
     Args:
-        password_helper: Does it.
-        concurrency: How many at once; each takes the memory that the algorithm asks for. If not given, all cores but
+        password_helper: The helper.
+        concurrency: The number of threads, each of which takes the memory of the algorithm. By default all cores but
             one, which the event loop keeps.
-        queue: How many may wait.
+        queue: The number of passwords that may wait.
     """
 
     def __init__(
@@ -155,10 +155,10 @@ class PasswordHasher:
         return await self._run(self._verify, password, hashed_password)
 
     async def wait_to_refuse(self, verified: Verified) -> None:
-        """Wait, before somebody is refused, as long as the dearest accepted scheme takes to verify.
+        """Wait, before a refusal, as long as the slowest accepted scheme takes to verify.
 
-        The first refusal of a process measures that, which takes about a second with FastAPI Users' schemes. Whoever
-        waits holds no place; call it without a database connection.
+        The first refusal of a process measures that, which takes about a second with FastAPI Users' schemes. A
+        waiting request holds no thread; call this without a database connection.
         """
         if self.password_helper.legacy:
             await self._deadline.wait(verified.began, verifications=verified.spellings)
@@ -174,7 +174,7 @@ class PasswordHasher:
         if not self._places.acquire(blocking=False):
             raise HashingQueueFullError
         future = self._executor.submit(work, *args)
-        # Free when the thread is done with it, which may be later than when the caller has gone away.
+        # The place is free when the thread is done, which may be after the request was cancelled.
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
 
@@ -187,7 +187,7 @@ def _usable_cores() -> int:
 
 
 def unusable_hash() -> str:
-    """Return a hash that no password has; each one is different, so that a comparison notices the change."""
+    """Return a hash that no password has; each one differs, so that a comparison sees the change."""
     return f"!{secrets.token_urlsafe(32)}"
 
 
@@ -205,14 +205,14 @@ class PasswordStrength(Protocol):
 
 def zxcvbn_strength(password: str, known: Sequence[str]) -> int:
     """Estimate with zxcvbn, by the number of guesses that it takes."""
-    from zxcvbn_rs_py import zxcvbn  # Its dictionaries take memory: only who asks loads them.
+    from zxcvbn_rs_py import zxcvbn  # Its dictionaries take memory, and are loaded when they are needed.
 
     return int(zxcvbn(password[:_ESTIMATED_CHARACTERS], list(known)).score)
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """What a new password must be (OWASP ASVS 5.0, 6.2; NIST SP 800-63B, 3.1.1.2): long enough, and not guessable."""
+    """The rules for new passwords (OWASP ASVS 5.0, 6.2; NIST SP 800-63B, 3.1.1.2): length and strength."""
 
     minimum_length: int = 8
     maximum_length: int = 256
@@ -221,7 +221,7 @@ class PasswordPolicy:
     strength: PasswordStrength | None = zxcvbn_strength
 
     def problem(self, password: str, *, email: str = "", username: str | None = None) -> str | None:
-        """Say why a password is refused, in a sentence without the password; None if it is not."""
+        """Return why a password is refused, in a sentence without the password; None if it is accepted."""
         password = normalize_password(password)
         local_part = email.rpartition("@")[0]
         known = [word for word in (local_part, email, username) if word]

@@ -1,4 +1,4 @@
-"""Tokens that are good for one purpose and once, by mail or for a WebSocket: random, a hash at rest."""
+"""Tokens for one purpose, by e-mail or for a WebSocket: random, single use, hashed at rest."""
 
 import hashlib
 import secrets
@@ -13,16 +13,16 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from fastapi_users_sqlmodel.identity import canonical_email
 from fastapi_users_sqlmodel.tables._accounts import AccountTables
 
-# NIST SP 800-63B, 3.1.3.1, asks for 64 bits of what is sent; 256 cannot be guessed off line either.
+# NIST SP 800-63B, 3.1.3.1, requires 64 bits for a token that is sent; 256 resist offline guessing too.
 _TOKEN_BYTES = 32
 _TOKEN_CHARACTERS = 43
 _LIVE_AT_ONCE = 3
-# All tabs of a browser may reconnect at the same moment, and they share a session.
+# All tabs of a browser, which share a session, may reconnect at the same moment.
 _TICKETS_AT_ONCE = 50
 
 
 class Purpose(StrEnum):
-    """What a token is good for; it is worthless for anything else."""
+    """The purpose of a token, which is not good for any other."""
 
     VERIFY = "verify"
     RESET_PASSWORD = "reset_password"
@@ -31,20 +31,20 @@ class Purpose(StrEnum):
     WEBSOCKET = "websocket"
 
 
-# What dies with a change of the password or the e-mail address, and with deactivation; an undo token has to survive
-# what a thief does next.
+# These are revoked by a change of the password or the address, and by deactivation. An undo token survives what a thief
+# does next.
 MORTAL = (Purpose.VERIFY, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL, Purpose.WEBSOCKET)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token that lives: whose it is, and which address it is about."""
+    """A live token: its user, and its address."""
 
     user_id: Any
     email: str
     email_canonical: str
     created_at: datetime
-    # In which it was asked for, if in any.
+    # The session in which it was issued, if any.
     session_id: uuid.UUID | None
 
 
@@ -58,12 +58,12 @@ def issue(  # noqa: PLR0913  # Each is a fact about the token
     lifetime: timedelta,
     session_id: uuid.UUID | None = None,
 ) -> str:
-    """Issue a token; the newest three of a purpose live, and every undo token: a thief would push out the owner's.
+    """Issue a token; the newest three of a purpose stay, and every undo token: a thief could push out the owner's.
 
-    Of tickets for WebSockets, the newest fifty of a session live.
+    Of tickets for WebSockets, the newest fifty of a session stay.
 
-    For nobody (`user_id` is None) the same statements are run and nothing stays, so that time does not tell who has an
-    account.
+    Without a user (`user_id` is None), the same statements run and no row stays, so that the time of a response does
+    not depend on whether an account exists.
     """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     now = datetime.now(UTC)
@@ -93,7 +93,7 @@ def issue(  # noqa: PLR0913  # Each is a fact about the token
 
 
 def find(connection: Connection, tables: AccountTables, purpose: Purpose, token: str) -> IssuedToken | None:
-    """Find a token that lives, without using it."""
+    """Find a live token without using it."""
     if len(token) != _TOKEN_CHARACTERS or not token.isascii():
         return None
     table = tables.tokens
@@ -106,9 +106,9 @@ def find(connection: Connection, tables: AccountTables, purpose: Purpose, token:
 
 
 def use(connection: Connection, tables: AccountTables, purpose: Purpose, token: str) -> bool:
-    """Use a token up, and those of its kind with it; of several who come at once, the database lets one.
+    """Use a token up, with those of its kind; of several simultaneous requests, one gets True.
 
-    Who calls has locked the user first, as everybody does who changes one's tokens: nobody waits for each other.
+    The caller has locked the user, as every change of the user's tokens does: there is no deadlock.
     """
     table = tables.tokens
     used = connection.execute(delete(table).where(*_alive(table, purpose, token)).returning(table.c.user_id)).all()
@@ -120,9 +120,9 @@ def use(connection: Connection, tables: AccountTables, purpose: Purpose, token: 
 
 
 def use_ticket(connection: Connection, tables: AccountTables, ticket: str) -> uuid.UUID | None:
-    """Use a ticket for a WebSocket up, and return the session that asked for it; None if it is not good.
+    """Use a ticket for a WebSocket up, and return its session; None if it is not good.
 
-    The session's other tickets live on. Of several that come with the same one, the database lets one in.
+    Other tickets of the session stay. Of several simultaneous requests, one gets the session.
     """
     if len(ticket) != _TOKEN_CHARACTERS or not ticket.isascii():
         return None
@@ -138,7 +138,7 @@ def revoke(connection: Connection, tables: AccountTables, user_id: Any, purposes
 
 
 def revoke_undo_since(connection: Connection, tables: AccountTables, user_id: Any, since: datetime) -> None:
-    """Revoke the undo tokens of later changes: they lead back to addresses that a thief may have chosen."""
+    """Revoke the undo tokens of later changes: a thief may have chosen their addresses."""
     table = tables.tokens
     later = table.c.created_at >= since
     connection.execute(delete(table).where(*_of(table, user_id, Purpose.UNDO_CHANGE_EMAIL), later))
@@ -147,7 +147,7 @@ def revoke_undo_since(connection: Connection, tables: AccountTables, user_id: An
 def extend_undo(
     connection: Connection, tables: AccountTables, user_id: Any, *, email: str, lifetime: timedelta
 ) -> bool:
-    """Let the undo tokens of an address live so long from now on, and return whether there are any."""
+    """Extend the undo tokens of an address to this lifetime from now; return whether there are any."""
     table = tables.tokens
     mine = (*_of(table, user_id, Purpose.UNDO_CHANGE_EMAIL), table.c.email_canonical == canonical_email(email))
     extended = connection.execute(update(table).where(*mine).values(expires_at=datetime.now(UTC) + lifetime))
@@ -155,7 +155,7 @@ def extend_undo(
 
 
 def is_reserved(connection: Connection, tables: AccountTables, email: str, *, besides: Any = None) -> bool:
-    """Tell whether an address may be claimed back by somebody who has lost it to a change: nobody else takes it."""
+    """Return whether an undo token of another user reserves an address."""
     table = tables.tokens
     statement = select(table.c.user_id).where(
         table.c.email_canonical == canonical_email(email),
@@ -166,15 +166,14 @@ def is_reserved(connection: Connection, tables: AccountTables, email: str, *, be
 
 
 def purge(connection: Connection, tables: AccountTables, *, limit: int = 1000) -> int:
-    """Delete so many of the tokens whose time is over, and return how many they were."""
+    """Delete at most `limit` expired tokens, and return how many."""
     table = tables.tokens
     expired = select(table.c.hash).where(table.c.expires_at <= datetime.now(UTC)).limit(limit)
     return connection.execute(delete(table).where(table.c.hash.in_(expired))).rowcount
 
 
 def _digest(purpose: Purpose, token: str) -> str:
-    # No salt and no slowness: nobody guesses 256 random bits. The purpose is part of it, so that a token of another
-    # one is not even found.
+    # 256 random bits need no salt and no slow hash. The purpose is hashed too: a token of another purpose is not found.
     return hashlib.sha256(f"{purpose}:{token}".encode()).hexdigest()
 
 

@@ -103,22 +103,22 @@ STATEMENTS: dict[str, list[Ask]] = {
     "GET /docs": [ask("nobody", 200, 0)],
     "GET /docs/oauth2-redirect": [ask("nobody", 200, 0)],
     "GET /redoc": [ask("nobody", 200, 0)],
-    # The user, whether the address is reserved, the event; and the letter: the user locked, the token and the end of
-    # superfluous ones, the event, the mail.
-    "POST /auth/register": [ask("nobody", 201, 8, json=REGISTRATION)],
-    "POST /users": [ask("nobody", 201, 8, json=REGISTRATION)],
-    # The user, whether the network is known, the user as of now, the user locked, the event; and the session: the user
-    # locked, the session, the end of superfluous ones. Who fails, known or unknown: the first two, and the event.
+    # The user, whether the address is reserved, the event; and the e-mail: the token, the end of superfluous ones, the
+    # event, the e-mail.
+    "POST /auth/register": [ask("nobody", 201, 7, json=REGISTRATION)],
+    "POST /users": [ask("nobody", 201, 7, json=REGISTRATION)],
+    # The user, whether the network is known, the user locked, the event, the session, the end of superfluous ones. A
+    # failure, of a known or an unknown name: the first two, and the event.
     "POST /auth/jwt/login": [
-        ask("nobody", 200, 8, data=form("member@example.com")),
-        ask("nobody", 200, 8, data=form("member")),
+        ask("nobody", 200, 6, data=form("member@example.com")),
+        ask("nobody", 200, 6, data=form("member")),
         ask("nobody", 400, 3, data=form("member", NEW_PASSWORD)),
         ask("nobody", 400, 3, data=form("nobody@example.com")),
     ],
     # Who comes with a cookie leaves that session, which is found and ended.
     "POST /auth/cookie/login": [
-        ask("nobody", 204, 8, data=form("member@example.com")),
-        ask("member by cookie", 204, 10, data=form("member@example.com")),
+        ask("nobody", 204, 6, data=form("member@example.com")),
+        ask("member by cookie", 204, 8, data=form("member@example.com")),
     ],
     # Who asks, the end of one session or of all the others, the event.
     "POST /auth/jwt/logout": [ask("member", 204, 3)],

@@ -129,7 +129,7 @@ async def test_what_no_session_can_follow_is_found(stores: Stores) -> None:
 
 @forms
 async def test_batches(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastapi_users_sqlmodel.database._canonical._BATCH", 2)
+    monkeypatch.setattr("fastapi_users_sqlmodel.database._stale_emails._BATCH", 2)
     for number in range(5):
         await stores.users.create(new_user(f"user{number}@example.com"))
     users = stores.models.user.__table__

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from limits import RateLimitItemPerMinute
 
 from fastapi_users_sqlmodel import LetterKind, Throttle, ThrottleLimits
 from fastapi_users_sqlmodel.exceptions import UserAlreadyExists
 from fastapi_users_sqlmodel.schemas import BaseUserCreate
-from fastapi_users_sqlmodel.throttling import TooManyRequests
+from fastapi_users_sqlmodel.throttling import Limit, TooManyRequests
 from tests.library.account_app import Service, open_service
 from tests.library.accounts import NEW_PASSWORD, PASSWORD, Manager, counting, request
 from tests.library.models import Models
@@ -25,9 +24,7 @@ def conceal() -> bool:
 
 @pytest.fixture
 async def service(models: Models, url: str, conceal: bool) -> AsyncIterator[Service]:  # noqa: FBT001  # A fixture
-    limits = ThrottleLimits(
-        registrations_from_network=RateLimitItemPerMinute(4), changes_of_account=RateLimitItemPerMinute(3)
-    )
+    limits = ThrottleLimits(registrations_from_network=Limit(4, 60), changes_of_account=Limit(3, 60))
     attributes = {"throttle": Throttle(limits=limits), "conceal_accounts": conceal}
     async with open_service(models, url, type("Counted", (Manager,), attributes)) as service:
         yield service

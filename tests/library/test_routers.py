@@ -5,10 +5,10 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from limits import RateLimitItemPerMinute
 
 from fastapi_users_sqlmodel import LetterKind, Throttle, ThrottleLimits
 from fastapi_users_sqlmodel.passwords import HashingQueueFullError, PasswordHasher
+from fastapi_users_sqlmodel.throttling import Limit
 from tests.library.account_app import Service, open_service
 from tests.library.accounts import NEW_PASSWORD, PASSWORD, Manager
 from tests.library.models import Models
@@ -91,15 +91,15 @@ async def test_the_cookie_of_a_database_strategy(service: Service) -> None:
 
 async def test_a_user_who_is_deleted_while_signing_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     await service.accounts.user()
-    sign_in = Manager.sign_in
+    authenticate = Manager.authenticate
 
-    async def sign_in_and_go(manager: Manager, *args: Any, **options: Any) -> Any:
-        signed_in = await sign_in(manager, *args, **options)
+    async def authenticate_and_go(manager: Manager, *args: Any) -> Any:
+        user = await authenticate(manager, *args)
         with service.accounts.stores.outside.begin() as connection:
             connection.execute(service.accounts.tables.users.delete())
-        return signed_in
+        return user
 
-    monkeypatch.setattr(Manager, "sign_in", sign_in_and_go)
+    monkeypatch.setattr(Manager, "authenticate", authenticate_and_go)
     answer = await service.client.post("/auth/cookie/login", data={"username": ANNA, "password": PASSWORD})
     assert (answer.status_code, answer.json()) == (400, {"detail": "LOGIN_BAD_CREDENTIALS"})
 
@@ -173,7 +173,7 @@ class TestOpenAPI:
 class TestTooMany:
     @pytest.fixture
     def attributes(self) -> dict[str, Any]:
-        one = RateLimitItemPerMinute(1)
+        one = Limit(1, 60)
         return {"throttle": Throttle(limits=ThrottleLimits(failed_logins=one, mails_from_network=one))}
 
     async def test_logins(self, service: Service) -> None:

@@ -1,8 +1,10 @@
 """Signing in: one hash computation whoever it is, what is counted, and what becomes of an old hash."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +13,10 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fastapi_users_sqlmodel import AuditEventKind, Throttle
+from fastapi_users_sqlmodel import AuditEventKind, Sessions, Throttle
+from fastapi_users_sqlmodel.authentication import BearerSessionStrategy
 from fastapi_users_sqlmodel.exceptions import InvalidCurrentPassword, UserNotExists, UserNotVerified
+from fastapi_users_sqlmodel.schemas import BaseUserCreate
 from fastapi_users_sqlmodel.throttling import TooManyRequests
 from tests.library.accounts import (
     HASH,
@@ -33,6 +37,7 @@ pytestmark = pytest.mark.parametrize(
 )
 WEAK = Argon2Hasher(memory_cost=16, time_cost=1, parallelism=1).hash(PASSWORD)
 BCRYPT = BcryptHasher(rounds=4).hash(PASSWORD)
+SECRET = "seven grey herons sleep above an old canal"
 LOGIN, LOGIN_FAILED = AuditEventKind.LOGIN, AuditEventKind.LOGIN_FAILED
 
 
@@ -51,6 +56,24 @@ async def accounts(models: Models, url: str, kind: str, manager_class: type[Mana
 async def sign_in(accounts: Accounts, username: str, password: str = PASSWORD, **options: Any) -> Any:
     signed_in = await accounts.manager.sign_in(credentials(username, password), request(), **options)
     return signed_in.user.email if signed_in is not None else None
+
+
+def statements(accounts: Accounts) -> list[str]:
+    """Return a list to which each statement of the session is added."""
+    session = accounts.stores.session
+    engine = (session.sync_session if isinstance(session, AsyncSession) else session).get_bind()
+    said: list[str] = []
+
+    def hear(_: Any, __: Any, statement: str, *___: Any) -> None:
+        said.append(statement)
+
+    event.listen(engine, "before_cursor_execute", hear)
+    return said
+
+
+def reads_of_users(accounts: Accounts, said: list[str]) -> list[str]:
+    table = accounts.tables.users.name
+    return [statement for statement in said if re.search(rf'SELECT .*FROM "?{table}"?( |$)', statement, re.DOTALL)]
 
 
 class TestOneComputation:
@@ -117,14 +140,7 @@ class TestStatements:
     async def test_unknown_and_wrong_are_the_same(self, accounts: Accounts) -> None:
         await accounts.user(username="anna")
         await accounts.user("berta@example.com", is_active=False)
-        session = accounts.stores.session
-        engine = (session.sync_session if isinstance(session, AsyncSession) else session).get_bind()
-        said: list[str] = []
-
-        def hear(_: Any, __: Any, statement: str, *___: Any) -> None:
-            said.append(statement)
-
-        event.listen(engine, "before_cursor_execute", hear)
+        said = statements(accounts)
         heard = []
         for username in ("nobody@example.com", "anna@example.com", "berta@example.com"):
             said.clear()
@@ -137,6 +153,110 @@ class TestStatements:
             await sign_in(accounts, username, "wrong")
             heard.append(list(said))
         assert heard[0] == heard[1]
+
+    async def test_a_sign_in_reads_the_user_twice(self, accounts: Accounts) -> None:
+        await accounts.user()
+        strategy: BearerSessionStrategy[Any, Any] = BearerSessionStrategy(Sessions(SECRET), accounts.manager)
+
+        async def sign_a_token(_: Any) -> str:
+            return "a token"
+
+        said = statements(accounts)
+        for begin, begins_inside in ((strategy.write_token, True), (sign_a_token, False)):
+            said.clear()
+            signed_in = await accounts.manager.sign_in(
+                credentials("anna@example.com"), request(), begin=begin, begins_inside=begins_inside
+            )
+            assert signed_in is not None
+            # The second read locks.
+            assert len(reads_of_users(accounts, said)) == 2
+        said.clear()
+        await sign_in(accounts, "anna@example.com", "wrong")
+        assert len(reads_of_users(accounts, said)) == 1
+
+    async def test_registering_reads_no_user(self, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The row that this transaction has inserted is its own: asking to verify it takes no lock."""
+        monkeypatch.setattr(accounts.manager, "on_register", accounts.manager.request_verify)
+        said = statements(accounts)
+        user = await accounts.manager.create(BaseUserCreate(email="berta@example.com", password=NEW_PASSWORD))
+        assert accounts.tokens() == ["verify"]
+        assert reads_of_users(accounts, said) == []
+        said.clear()
+        await accounts.manager.request_verify(user)
+        assert len(reads_of_users(accounts, said)) == 1
+
+    async def test_a_lock_is_remembered_as_long_as_it_holds(self, accounts: Accounts) -> None:
+        user = await accounts.user()
+        said, store = statements(accounts), accounts.manager.user_db
+        async with store.transaction():
+            with suppress(LookupError):
+                async with store.transaction():
+                    await store.lock(user.id)
+                    raise LookupError
+            said.clear()
+            for _ in range(2):
+                await store.lock(user.id)
+            async with store.transaction():
+                await store.lock(user.id)
+            assert len(reads_of_users(accounts, said)) == 1
+        async with store.transaction():
+            await store.lock(user.id)
+        assert len(reads_of_users(accounts, said)) == 2
+
+
+class TestAnOverriddenAuthenticate:
+    """A project decides who signs in; every sign-in is counted and recorded all the same."""
+
+    def override(self, accounts: Accounts, authenticate: Callable[..., Any]) -> None:
+        accounts.manager.authenticate = partial(authenticate, accounts.manager)  # type: ignore[method-assign]
+
+    async def test_that_passes_the_credentials_on(self, accounts: Accounts) -> None:
+        await accounts.user()
+        asked: list[str] = []
+
+        async def authenticate(manager: Any, given: Any) -> Any:
+            asked.append(given.username)
+            given.username = given.username.removeprefix("local/")
+            return await Manager.authenticate(manager, given)
+
+        self.override(accounts, authenticate)
+        assert await sign_in(accounts, "local/anna@example.com") == "anna@example.com"
+        assert await sign_in(accounts, "anna@example.com", "wrong") is None
+        assert asked == ["local/anna@example.com", "anna@example.com"]
+        assert accounts.events() == [LOGIN, LOGIN_FAILED]
+
+    async def test_that_refuses_whom_ours_admits(self, accounts: Accounts) -> None:
+        await accounts.user()
+        begun: list[Any] = []
+
+        async def authenticate(manager: Any, given: Any) -> None:
+            assert await Manager.authenticate(manager, given) is not None
+
+        async def begin(user: Any) -> None:
+            begun.append(user)
+
+        self.override(accounts, authenticate)
+        for _ in range(5):
+            assert await accounts.manager.sign_in(credentials("anna@example.com"), request(), begin=begin) is None
+        with pytest.raises(TooManyRequests):
+            await sign_in(accounts, "anna@example.com")
+        assert begun == []
+        assert accounts.events() == [LOGIN_FAILED] * 5
+
+    async def test_that_does_not_ask_ours(self, accounts: Accounts) -> None:
+        user = await accounts.user()
+
+        async def authenticate(manager: Any, given: Any) -> Any:
+            return await manager.user_db.get(user.id) if given.password == "by another way" else None
+
+        self.override(accounts, authenticate)
+        assert await sign_in(accounts, "anna@example.com", "by another way") == "anna@example.com"
+        for _ in range(5):
+            assert await sign_in(accounts, "anna@example.com") is None
+        with pytest.raises(TooManyRequests):
+            await sign_in(accounts, "anna@example.com", "by another way")
+        assert accounts.events() == [LOGIN, *[LOGIN_FAILED] * 5]
+        assert accounts.manager.heard == ["on_failed_login"] * 5
 
 
 class TestAnOldHash:

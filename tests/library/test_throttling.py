@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import time_machine
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute, RateLimitItemPerSecond
 
-from fastapi_users_sqlmodel.throttling import Reservation, Throttle, ThrottleLimits, TooManyRequests
+from fastapi_users_sqlmodel.throttling import Limit, Reservation, Throttle, ThrottleLimits, TooManyRequests
 from tests.library.throttles import ANN, SECOND, Store, at_once, passed
 from tests.programs import environment_of
 
@@ -62,8 +61,8 @@ class TestFailedLogins:
     @pytest.mark.parametrize("full", ["failed_logins", "failed_logins_from_network", "failed_logins_of_account"])
     async def test_what_one_limit_refuses_no_other_counts(self, store: Store, full: str) -> None:
         names = ["failed_logins", "failed_logins_from_network", "failed_logins_of_account"]
-        many: dict[str, Any] = {name: RateLimitItemPerHour(3) for name in names}
-        throttle = store.make(limits=ThrottleLimits(**{**many, full: RateLimitItemPerHour(1)}))
+        many: dict[str, Any] = {name: Limit(3, 3600) for name in names}
+        throttle = store.make(limits=ThrottleLimits(**{**many, full: Limit(1, 3600)}))
         assert await passed(throttle) == 1
         # Not one of the 19 that were refused is counted for the others in that network, or for that account elsewhere.
         if full != "failed_logins_from_network":
@@ -74,7 +73,7 @@ class TestFailedLogins:
             assert await passed(throttle, 1, network="nowhere") == 1
 
     async def test_the_last_window_that_refuses_says_how_long(self, store: Store) -> None:
-        limits = ThrottleLimits(failed_logins=RateLimitItemPerMinute(1), failed_logins_of_account=SECOND)
+        limits = ThrottleLimits(failed_logins=Limit(1, 60), failed_logins_of_account=SECOND)
         throttle = store.make(limits=limits)
         await passed(throttle, 2)
         with pytest.raises(TooManyRequests) as refused:
@@ -82,13 +81,13 @@ class TestFailedLogins:
         assert refused.value.retry_after_seconds > 1
 
     async def test_a_window_begins_with_the_first_and_ends(self, store: Store) -> None:
-        throttle = store.make(limits=ThrottleLimits(failed_logins=RateLimitItemPerSecond(2, 1)))
+        throttle = store.make(limits=ThrottleLimits(failed_logins=Limit(2, 1)))
         assert await passed(throttle) == 2
         await store.wait(1.1)
         assert await passed(throttle) == 2
 
     async def test_a_limit_of_none_lets_nobody_through(self, store: Store) -> None:
-        throttle = store.make(limits=ThrottleLimits(failed_logins=RateLimitItemPerHour(0)))
+        throttle = store.make(limits=ThrottleLimits(failed_logins=Limit(0, 3600)))
         with pytest.raises(TooManyRequests) as refused:
             await throttle.reserve_login(**ANN)
         assert refused.value.retry_after_seconds == 1
@@ -176,14 +175,14 @@ class TestMails:
             assert await throttle.may_mail_to("ann@example.com")
 
     async def test_what_is_refused_does_not_count(self, store: Store) -> None:
-        limits = (RateLimitItemPerSecond(1, 1), RateLimitItemPerHour(2))
+        limits = (Limit(1, 1), Limit(2, 3600))
         throttle = store.make(limits=ThrottleLimits(mails_to_address=limits))
         assert [await throttle.may_mail_to("ann@example.com") for _ in range(5)] == [True] + [False] * 4
         await store.wait(1.1)
         assert [await throttle.may_mail_to("ann@example.com") for _ in range(5)] == [True] + [False] * 4
 
     async def test_the_same_limit_twice(self, store: Store) -> None:
-        limits = (RateLimitItemPerHour(2), RateLimitItemPerHour(2))
+        limits = (Limit(2, 3600), Limit(2, 3600))
         throttle = store.make(limits=ThrottleLimits(mails_to_address=limits))
         assert [await throttle.may_mail_to("ann@example.com") for _ in range(3)] == [True, True, False]
 

@@ -5,14 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from limits import RateLimitItemPerSecond
-
-from fastapi_users_sqlmodel.throttling import Throttle, TooManyRequests
+from fastapi_users_sqlmodel.throttling import Limit, Throttle, TooManyRequests
 
 ANN: dict[str, Any] = {"account": "ann", "network": "203.0.113.7"}
 REDIS = "fastapi_users_sqlmodel.throttling._redis"
 PATIENTLY = "?socket_timeout=60&socket_connect_timeout=60"
-SECOND = RateLimitItemPerSecond(2, 1)
+SECOND = Limit(2, 1)
 
 
 @dataclass

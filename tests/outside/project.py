@@ -15,7 +15,6 @@ WORLD = (
     "asyncpg",
     "fastapi",
     "fastapi_users.authentication",
-    "limits.aio",
     "pwdlib.hashers.argon2",
     "pwdlib.hashers.bcrypt",
     "sqlalchemy.dialects.postgresql.asyncpg",

@@ -1,19 +1,20 @@
 """FastAPI Users' transports, strategies and backends, and those of sessions."""
 
 from fastapi_users_sqlmodel.authentication._strategies import (
+    AccessToken,
     BearerSessionStrategy,
     CookieSessionStrategy,
     Sessions,
     SessionStrategy,
 )
-from fastapi_users_sqlmodel.authentication._transports import (
-    AccessToken,
+from fastapi_users_sqlmodel.authentication.authenticator import Authenticator
+from fastapi_users_sqlmodel.authentication.backend import (
+    AuthenticationBackend,
     BearerRefreshResponse,
     BearerRefreshTransport,
+    SessionBackend,
     SessionCookieTransport,
 )
-from fastapi_users_sqlmodel.authentication.authenticator import Authenticator
-from fastapi_users_sqlmodel.authentication.backend import AuthenticationBackend, SessionBackend
 from fastapi_users_sqlmodel.authentication.strategy import JWTStrategy, Strategy
 from fastapi_users_sqlmodel.authentication.transport import BearerTransport, CookieTransport, Transport
 from fastapi_users_sqlmodel.sessions import SessionLifetimes

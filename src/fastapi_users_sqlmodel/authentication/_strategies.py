@@ -1,12 +1,11 @@
-"""What a session's tokens are, and whose."""
+"""The strategies of sessions: write, read, refresh and end their tokens."""
 
 import logging
 import uuid
 from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, ip_address
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Self
 
 from fastapi.requests import HTTPConnection
 from fastapi_users.authentication import Strategy
@@ -14,11 +13,10 @@ from fastapi_users.exceptions import UserNotExists
 from fastapi_users.models import ID, UP
 from sqlalchemy.exc import DBAPIError
 
-from fastapi_users_sqlmodel.authentication._transports import AccessToken
 from fastapi_users_sqlmodel.csrf import has_bearer_token
 from fastapi_users_sqlmodel.identity import is_storable
 from fastapi_users_sqlmodel.manager import BaseUserManager
-from fastapi_users_sqlmodel.manager._base import CurrentSession
+from fastapi_users_sqlmodel.manager._sessions import CurrentSession
 from fastapi_users_sqlmodel.sessions import _rows
 from fastapi_users_sqlmodel.sessions._rows import Client, LiveSession, SessionLifetimes, SessionTransport
 from fastapi_users_sqlmodel.sessions._tokens import (
@@ -31,20 +29,36 @@ from fastapi_users_sqlmodel.sessions._tokens import (
     encode_opaque,
     encode_refresh,
 )
+from fastapi_users_sqlmodel.throttling import client_address
 
 _USER_AGENT_LENGTH = 256
 
 _log = logging.getLogger(__name__)
 
 
+class AccessToken(str):
+    """An access token, with what its transport sends beside it."""
+
+    __slots__ = ("expires_in", "refresh_token")
+
+    refresh_token: str
+    expires_in: int
+
+    def __new__(cls, token: str, *, refresh_token: str, expires_in: int) -> Self:
+        """Make one; `expires_in` is in seconds."""
+        made = super().__new__(cls, token)
+        made.refresh_token, made.expires_in = refresh_token, expires_in
+        return made
+
+
 class Sessions:
-    """What all sessions of an app have in common: keys, who issues their tokens, how long they live.
+    """The settings of all sessions of an app: keys, issuer and lifetimes.
 
     Args:
-        secret: At least 32 bytes; every kind of token gets a key of its own, derived from it.
-        previous: Secrets before it: what was issued with them stays good until its time is over.
+        secret: At least 32 bytes; each kind of token gets a key derived from it.
+        previous: Former secrets, whose tokens stay good until they expire.
         issuer: `iss` and `aud` of access tokens; the public URL, for example.
-        lifetimes: How long what is good.
+        lifetimes: The lifetimes of tokens and sessions.
     """
 
     def __init__(
@@ -62,7 +76,7 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
-    """What bearer and cookie sessions have in common; each is made for one request, with its manager."""
+    """The base of bearer and cookie sessions; a strategy belongs to one request and its manager."""
 
     sessions: Sessions
     user_manager: BaseUserManager[UP, ID]
@@ -72,15 +86,15 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
 
     @abstractmethod
     async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
-        """Return the user of a token, if it and its session are good; the manager knows the session from then on."""
+        """Return the user of a token, if the token and its session are good; sets `current_session` of the manager."""
 
     async def write_token(self, user: UP) -> str:
-        """Begin a session of a user who has signed in as `user` says, and return its token.
+        """Begin a session of a user who has just signed in, and return its token.
 
         Commits on a plain session.
 
         Raises:
-            UserNotExists: Deleted or deactivated since, or another password holds.
+            UserNotExists: The user was deleted or deactivated since, or has another password.
         """
         store, known_hash = self.user_manager.user_db, user.hashed_password
         async with store.transaction():
@@ -93,7 +107,7 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         """End the session of a token that was read for this request.
 
         Raises:
-            SessionNotExists: Somebody else did.
+            SessionNotExists: It has ended already.
         """
         await self.user_manager.end_current_session(user)
 
@@ -122,7 +136,7 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
         return found
 
     async def _use(self, user: UP, row: LiveSession, manager: BaseUserManager[UP, ID]) -> UP:
-        """Tell the manager which session it is, and record the use now and then, if the database lets it be written."""
+        """Set the manager's session, and record the use now and then, if the database can be written."""
         manager.current_session = CurrentSession(row.id, user.id, row.proved_at)
         lifetimes, store = self.sessions.lifetimes, manager.user_db
         if datetime.now(UTC) - row.last_seen_at >= lifetimes.recorded_every:
@@ -130,10 +144,10 @@ class SessionStrategy(Strategy[UP, ID], Generic[UP, ID]):
                 async with store.transaction():
                     await store.ask(_rows.touch, row.id, row.expires_at, lifetimes.idle)
             except DBAPIError as error:
-                # A session that cannot write (a replica, a read-only transaction), or a lock: the request is a read,
-                # and the next one that can write records the use. The message may show values.
+                # The connection cannot write (a replica, a read-only transaction), or waits for a lock. A later request
+                # records the use. The message of the error may show values.
                 _log.info("The use of a session is not recorded: %s", type(error.orig).__name__)
-            # Without delay: while the row is locked, whoever ends this session waits.
+            # Without delay: while the row is locked, requests that end this session wait.
             await manager.release()
         return user
 
@@ -155,8 +169,8 @@ class BearerSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
     async def refresh(self, token: str) -> AccessToken | None:
         """Return a new pair of tokens for a refresh token; None if it is not good.
 
-        One that was used before ends its session. That is committed on a plain session, and elsewhere by whoever
-        commits: whoever answers 401 must not roll it back.
+        A token that was used before ends its session. That is committed on a plain session. In a transaction that was
+        opened explicitly, the caller commits, also if the response is a 401.
         """
         keys, store = self.sessions.keys, self.user_manager.user_db
         if (known := decode_refresh(keys, token)) is None:
@@ -167,7 +181,7 @@ class BearerSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
                 if refreshed.is_replay:
                     await self.user_manager.record_replayed_refresh_token(refreshed.user_id, self.connection)
                 elif refreshed.child is not None:
-                    # Raises, so that it is rolled back: the token stays good where its user is found.
+                    # Raises, so that the rotation is rolled back: the token stays good where its user is found.
                     await store.require_admitted(refreshed.user_id)
         except UserNotExists:
             return None
@@ -198,7 +212,7 @@ class CookieSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
     cookie_name: str = ""
 
     async def read_token(self, token: str | None, user_manager: Any) -> UP | None:
-        """Return the user of a cookie; beside a bearer token it says nothing, because nobody has asked whence."""
+        """Return the user of a cookie; None beside a bearer token, with which CSRF was not checked."""
         if self.connection is not None and has_bearer_token(self.connection.headers):
             return None
         opaque = decode_opaque(token or "")
@@ -208,13 +222,10 @@ class CookieSessionStrategy(SessionStrategy[UP, ID], Generic[UP, ID]):
         return await self._use(*found, user_manager)
 
     async def _begin(self, user: UP) -> str:
-        # ASVS 7.2.4: who signs in again leaves the session that this browser had.
+        # ASVS 7.2.4: a new sign-in ends the session that this browser had.
         planted = self.connection.cookies.get(self.cookie_name) if self.connection is not None else None
-        opaque = decode_opaque(planted or "")
-        store = self.user_manager.user_db
-        found = await store.get_by_session(opaque[0], datetime.now(UTC)) if opaque is not None else None
-        if opaque is not None and found is not None and self._is_right(found[1], opaque[1]):
-            await store.ask(_rows.end, opaque[0], found[0].id)
+        if (opaque := decode_opaque(planted or "")) is not None:
+            await self.user_manager.user_db.ask(_rows.leave, self.sessions.keys, *opaque)
         session_id, secret, _ = await self._begin_with(user, "cookie")
         return encode_opaque(session_id, secret)
 
@@ -226,13 +237,5 @@ def _client(connection: HTTPConnection | None) -> Client:
     if connection is None:
         return Client()
     agent = connection.headers.get("user-agent", "")[:_USER_AGENT_LENGTH]
-    return Client(_address(connection), agent if agent and is_storable(agent) else None)
-
-
-def _address(connection: HTTPConnection) -> str | None:
-    try:
-        address = ip_address(connection.client.host if connection.client is not None else "")
-    except ValueError:
-        return None
-    # So IPv4 looks to a socket that listens to both.
-    return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)
+    address = client_address(connection)
+    return Client(str(address) if address is not None else None, agent if agent and is_storable(agent) else None)

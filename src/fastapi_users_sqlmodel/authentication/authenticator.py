@@ -17,7 +17,7 @@ from fastapi_users.authentication.authenticator import (
 from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.authentication.backend import SessionBackend
-from fastapi_users_sqlmodel.manager._base import CurrentToken
+from fastapi_users_sqlmodel.manager._sessions import CurrentToken
 
 __all__ = [
     "INVALID_CHARS_PATTERN",
@@ -33,11 +33,11 @@ _CONNECTION = "http_connection"
 
 
 class Authenticator(authenticator.Authenticator[UP, ID], Generic[UP, ID]):
-    """FastAPI Users' authenticator, which refuses deactivated users by default, with a shorter way to a session.
+    """FastAPI Users' authenticator, which refuses deactivated users by default.
 
-    FastAPI goes through what a dependency depends on wherever it stands, known or not: here a manager is asked for
-    once, and not once more for each backend's strategy. What that buys is measured in docs/performance.md. An
-    override of a `SessionBackend`'s `get_strategy` reaches the routes, and not this.
+    FastAPI visits a dependency each time that another depends on it, cached or not. Here the manager is visited once,
+    and not again for the strategy of each backend; the gain is measured in docs/performance.md. An overridden
+    `get_strategy` of a `SessionBackend` is used by the routes, and not by this.
     """
 
     @override
@@ -51,7 +51,7 @@ class Authenticator(authenticator.Authenticator[UP, ID], Generic[UP, ID]):
     ) -> Any:
         """Return a dependency that returns the user who is signed in, and the token.
 
-        As FastAPI Users', but for `active`: a deactivated user is nobody, unless you say `active=False`.
+        As FastAPI Users', but for `active`: a deactivated user is not signed in, unless you pass `active=False`.
         """
         return super().current_user_token(optional, active, verified, superuser, get_enabled_backends)
 
@@ -66,7 +66,7 @@ class Authenticator(authenticator.Authenticator[UP, ID], Generic[UP, ID]):
     ) -> Any:
         """Return a dependency that returns the user who is signed in.
 
-        As FastAPI Users', but for `active`: a deactivated user is nobody, unless you say `active=False`.
+        As FastAPI Users', but for `active`: a deactivated user is not signed in, unless you pass `active=False`.
         """
         return super().current_user(optional, active, verified, superuser, get_enabled_backends)
 
@@ -82,12 +82,12 @@ class Authenticator(authenticator.Authenticator[UP, ID], Generic[UP, ID]):
             kwargs[name] = backend.strategy(kwargs["user_manager"], connection)
         user, token = await super()._authenticate(*args, **kwargs)
         if user is not None and token is not None:
-            # Should this request end the user's other tokens, its own one stays.
+            # If this request ends the user's other tokens, its own one stays.
             kwargs["user_manager"].current_token = CurrentToken(user.id, token)
         return user, token
 
     @cached_property
     def _session_backends(self) -> dict[str, SessionBackend[UP, ID]]:
-        """Those whose strategy is made as we make it, by the names of their arguments."""
+        """The backends whose strategy this class makes, by the names of their arguments."""
         ours = [backend for backend in self.backends if type(backend) is SessionBackend]
         return {name_to_strategy_variable_name(backend.name): backend for backend in ours}

@@ -1,4 +1,4 @@
-"""What an `IntegrityError` says: which constraint, on every database in the same words."""
+"""Read from an `IntegrityError` which constraint was violated, on every database."""
 
 import re
 
@@ -39,7 +39,7 @@ def unique_violation(error: IntegrityError, table: Table) -> frozenset[str]:
 
 
 def is_foreign_key_violation(error: IntegrityError) -> bool:
-    """Tell whether a row that is pointed to is not there (any more), or cannot go because it is pointed to."""
+    """Return whether a referenced row does not exist, or cannot be deleted because it is referenced."""
     return _sqlstate(error) in {_FOREIGN_KEY_VIOLATION, _RESTRICT_VIOLATION} or "FOREIGN KEY constraint failed" in str(
         error.orig
     )
@@ -67,7 +67,7 @@ def check_violation(error: IntegrityError, table: Table) -> frozenset[str]:
 
 
 def foreign_key_violation(error: IntegrityError, table: Table) -> frozenset[str]:
-    """Name the columns of `table` that point to a row that is not there; none on SQLite, which does not tell."""
+    """Name the columns of `table` that refer to a row that does not exist; none on SQLite, which does not name them."""
     if _sqlstate(error) != _FOREIGN_KEY_VIOLATION:
         return frozenset()
     columns = re.split(r",\s*", _first(r"\((.+?)\)=\(", _detail(error)).replace('"', ""))
@@ -75,7 +75,7 @@ def foreign_key_violation(error: IntegrityError, table: Table) -> frozenset[str]
 
 
 def is_data_error(error: DBAPIError) -> bool:
-    """Tell whether a value is too long, out of range, or not of its column's type; nothing was written."""
+    """Return whether a value was too long, out of range, or not of the type of its column; nothing was written."""
     # asyncpg looks at some values itself, and raises a ValueError of its own.
     is_not_sent = error.orig is not None and isinstance(error.orig.__cause__, ValueError)
     return (_sqlstate(error) or "").startswith(_DATA_EXCEPTION) or is_not_sent

@@ -1,4 +1,4 @@
-"""Mapped objects, of rows that were read without the ORM."""
+"""Make mapped objects of rows that were read without the ORM."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -34,9 +34,9 @@ def plain_columns(mapped: type[Any]) -> dict[str, Column[Any]] | None:
 
 
 def make_loaded(session: Session, mapped: type[Any], names: Sequence[str], values: Sequence[Any]) -> Any:
-    """Make the object that the ORM would have loaded from these values, in the session; None if it has to look itself.
+    """Make the object that the ORM would have loaded from these values, in the session; None if only the ORM can.
 
-    What it buys beside the ORM's own loading is measured in docs/performance.md.
+    Its gain over the ORM's loading is measured in docs/performance.md.
     """
     mapper = inspect(mapped)
     loaded = mapper.class_manager.new_instance()

@@ -1,4 +1,4 @@
-"""Why the database refuses a user, in the words of FastAPI Users' exceptions; and which values are taken."""
+"""Turn errors of the database about a user into exceptions of the library, and find values that are taken."""
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,16 +24,16 @@ _EMAIL = {"email", "email_canonical"}
 
 
 def raise_explained(error: DBAPIError, user_table: type[Any], written: Mapping[str, Any]) -> NoReturn:
-    """Raise the exception that says why a user was refused; the error itself where it is about something else.
+    """Raise the exception that explains why a user was refused, or the error itself if it is about another row.
 
     Args:
-        error: What the database has said.
+        error: The error of the database.
         user_table: The mapped class; the table of a class that it inherits from counts, too.
         written: The attributes that were written.
     """
     refusal = _refusal(error, user_table, written)
     if refusal is None:
-        # Not "from error": an error that is its own cause lets whoever follows the causes go round for ever.
+        # Not "from error": an error that is its own cause is an endless chain.
         raise error
     raise refusal from error
 

@@ -1,26 +1,26 @@
-"""Run several operations of a store in one transaction, and hooks after its commit."""
+"""The session of a store: run work on it, several operations in one transaction, and hooks after its commit."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Concatenate, Self
 
-import sqlmodel
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, inspect
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.util.concurrency import await_only
 
-type Hook = Callable[[], Awaitable[None]]
+from fastapi_users_sqlmodel.database._listeners import Hook, keep_canonical, take_waiting, wait_for_commit
 
-# Keys in the `info` of a session that a store works on; each is removed when its transaction ends.
-_WAITING = "fastapi_users_sqlmodel.waiting_for_commit"
-_COMMITTED = "fastapi_users_sqlmodel.committed"
 _PART = "fastapi_users_sqlmodel.part"
 
-
-class StoreSession(sqlmodel.Session):
-    """A session whose class has the listeners of the stores, so that none is added to each session."""
+# A thread that waits for a lock or a connection stays occupied, and the one that holds it needs a thread to go on: the
+# default executor of the event loop would run out. As many threads are made as sessions work at the same time.
+_threads = ThreadPoolExecutor(10_000, thread_name_prefix="session")
 
 
 class Transactions:
@@ -29,11 +29,11 @@ class Transactions:
     session: Any
     user_table: type[Any]
 
-    # Whether the session can wait for a coroutine in the middle of its commit.
+    # Whether the session can wait for a coroutine while it commits.
     _waits_in_commit: bool
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what works on a sync session; an async session is handed over as the one that it wraps."""
+        """Run a function on the sync session, or on the one that an async session wraps."""
         raise NotImplementedError
 
     @asynccontextmanager
@@ -52,9 +52,10 @@ class Transactions:
         except BaseException:
             await self.run(part.roll_back)
             raise
-        if part.is_outermost and (part.savepoint is None or not self._waits_in_commit):
-            for hook, _ in self.session.info.pop(_WAITING, []):
-                await hook()
+        if part.savepoint is not None and part.outer is None and not self._waits_in_commit:
+            part.hooks = take_waiting(self.session)
+        for hook in part.hooks:
+            await hook()
 
     def after_commit(self, hook: Hook) -> None:
         """Run a hook after the commit of the present transaction; never if the transaction is rolled back.
@@ -62,9 +63,7 @@ class Transactions:
         A sync session cannot wait for a hook while it commits: in a transaction that was opened explicitly, the hook
         runs at the end of the outermost `transaction()` block.
         """
-        session: Session = getattr(self.session, "sync_session", self.session)
-        listen(session, _LISTENERS)
-        session.info.setdefault(_WAITING, []).append((hook, session.get_nested_transaction()))
+        wait_for_commit(getattr(self.session, "sync_session", self.session), hook)
 
     async def release(self) -> None:
         """Commit a plain session and return its connection to the pool, before slow work such as hashing.
@@ -72,6 +71,60 @@ class Transactions:
         Does nothing in a transaction that was opened explicitly.
         """
         await self.run(_release)
+
+
+class SessionStore(Transactions):
+    """A store on an `AsyncSession`: SQLModel's or SQLAlchemy's own."""
+
+    session: AsyncSession
+
+    _waits_in_commit = True
+
+    def _use(self, session: AsyncSession) -> None:
+        if not isinstance(session, AsyncSession):
+            raise TypeError(_wrong_session(self, wanted="AsyncSession", got=session))
+        keep_canonical(session.sync_session)
+        self.session = session
+
+    async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in a greenlet."""
+        return await self.session.run_sync(work, *args, **kwargs)
+
+
+class SyncSessionStore(Transactions):
+    """The same work on a sync `Session`, in a thread: the event loop goes on meanwhile."""
+
+    session: Session
+
+    _waits_in_commit = False
+
+    def _use(self, session: Session) -> None:
+        if not isinstance(session, Session):
+            raise TypeError(_wrong_session(self, wanted="Session", got=session))
+        keep_canonical(session)
+        self.session = session
+
+    async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in a thread, to its end."""
+        in_context = partial(copy_context().run, work, self.session, *args, **kwargs)
+        running = asyncio.get_running_loop().run_in_executor(_threads, in_context)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            # A cancelled request must not leave the session to two threads; anyio cancels again and again.
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            # Retrieved, so that asyncio does not warn about it.
+            running.exception()
+            raise cancelled
+        return running.result()
+
+
+def _wrong_session(store: object, *, wanted: str, got: object) -> str:
+    kind = f"{type(got).__module__}.{type(got).__qualname__}"
+    return f"{type(store).__name__} works on a sqlalchemy or sqlmodel {wanted}, and was given a {kind}"
 
 
 @dataclass(slots=True)
@@ -82,12 +135,10 @@ class _Part:
     has_begun: bool = False
     outer: Self | None = None
     before: list[tuple[object, dict[str, Any]]] = field(default_factory=list)
-    # The users that this block has locked or inserted, by id.
-    locked: dict[Any, Any] = field(default_factory=dict)
-
-    @property
-    def is_outermost(self) -> bool:
-        return self.outer is None
+    # The users that this block has locked or inserted, by class and id.
+    locked: dict[tuple[type[Any], Any], Any] = field(default_factory=dict)
+    # What is left to run after the commit.
+    hooks: list[Hook] = field(default_factory=list)
 
     def begin(self, session: Session, row_type: type[object]) -> None:
         self.outer = session.info.get(_PART)
@@ -99,7 +150,7 @@ class _Part:
             self.has_begun = True
             begin_on_sqlite(session, row_type, immediately=True)
         else:
-            # As it comes, SQLite would commit with our savepoint what is the caller's to commit.
+            # By default, SQLite would commit the caller's changes when our savepoint is released.
             begin_on_sqlite(session, row_type, immediately=True)
             self.savepoint = session.begin_nested()
 
@@ -110,19 +161,18 @@ class _Part:
                 self.outer.locked.update(self.locked)
             self._end(session)
             return
-        waiting = session.info.pop(_WAITING, [])
+        self.hooks = take_waiting(session)
         commit_and_keep(session)
         self._end(session)
-        session.info[_WAITING] = waiting
 
     def roll_back(self, session: Session) -> None:
         self._end(session)
         if self.has_begun:
             session.rollback()
-        # A refused flush has made it inactive, and leaves it to us to end it; without a session it has ended.
+        # After a refused flush it is inactive and has to be ended; without a session it has ended.
         elif self.savepoint is not None and self.savepoint.session is not None:
             self.savepoint.rollback()
-        # What the caller holds stays readable: outside, nobody can wait for what an attribute asks of the database.
+        # The caller's objects stay readable: outside the store, no attribute can wait for the database.
         for row, values in self.before:
             restore(row, values)
 
@@ -134,17 +184,17 @@ class _Part:
                 session.info[_PART] = self.outer
 
 
-def note_locked(session: Session, user: Any) -> None:
+def note_locked(session: Session, user_table: type[Any], user: Any) -> None:
     """Remember until the end of the present block that this session has locked, or inserted, a user."""
     if (part := session.info.get(_PART)) is not None:
-        part.locked[user.id] = user
+        part.locked[user_table, user.id] = user
 
 
-def locked_user(session: Session, user_id: Any) -> Any | None:
+def locked_user(session: Session, user_table: type[Any], user_id: Any) -> Any | None:
     """Return a user that the present block has locked or inserted, if every attribute is loaded; else None."""
     part: _Part | None = session.info.get(_PART)
     while part is not None:
-        user = part.locked.get(user_id)
+        user = part.locked.get((user_table, user_id))
         if user is not None and user in session and not inspect(user).expired_attributes:
             return user
         part = part.outer
@@ -152,7 +202,7 @@ def locked_user(session: Session, user_id: Any) -> Any | None:
 
 
 def is_plain(session: Session) -> bool:
-    """Tell whether a commit is ours: no transaction, or one that began by itself."""
+    """Return whether the session has no transaction, or one that began by itself: then we commit."""
     root = session.get_transaction()
     return root is None or (
         root.origin is SessionTransactionOrigin.AUTOBEGIN and session.get_nested_transaction() is None
@@ -162,13 +212,12 @@ def is_plain(session: Session) -> bool:
 def begin_on_sqlite(session: Session, row_type: type[object], *, immediately: bool = False) -> Connection | None:
     """Open a real transaction on SQLite, and return the connection if there was none.
 
-    As it comes, the sqlite3 driver opens none for a SELECT or a SAVEPOINT, and releasing an outermost one commits,
-    whatever the caller decides later.
+    By default, the sqlite3 driver begins none for a SELECT or a SAVEPOINT, and releasing an outer savepoint commits.
 
     Args:
-        session: Its connection is meant.
+        session: The session.
         row_type: A mapped class of the database, where a session has several.
-        immediately: Whether to wait for the other writers now: what is read then is still so when it is changed.
+        immediately: Whether to take the write lock now, so that rows do not change between reading and writing.
     """
     connection = session.connection(bind_arguments={"mapper": row_type})
     if connection.dialect.name == "sqlite" and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # SQLAlchemy calls it Any or None
@@ -192,7 +241,7 @@ def loaded(row: object) -> dict[str, Any]:
 
 
 def restore(row: object, before: dict[str, Any]) -> None:
-    """Fill in what a rollback has expired; relationships too, which nobody could ask the database for outside."""
+    """Restore the attributes that a rollback has expired, relationships included."""
     state = inspect(row, raiseerr=True)
     if state.persistent:
         for name, value in before.items():
@@ -203,63 +252,3 @@ def restore(row: object, before: dict[str, Any]) -> None:
 def _release(session: Session) -> None:
     if session.in_transaction() and is_plain(session):
         commit_and_keep(session)
-
-
-# Hooks that wait for a commit of somebody else are run by listeners. A session gets them with its first hook.
-
-
-def _on_commit(session: Session) -> None:
-    if _WAITING in session.info and not session.in_nested_transaction():
-        session.info[_COMMITTED] = session.info.pop(_WAITING)
-
-
-def _on_rollback(session: Session, rolled_back: SessionTransaction) -> None:
-    if rolled_back.nested and _WAITING in session.info:
-        waiting = session.info[_WAITING]
-        session.info[_WAITING] = [(hook, inside) for hook, inside in waiting if not _is_within(inside, rolled_back)]
-
-
-def _is_within(transaction: SessionTransaction | None, other: SessionTransaction) -> bool:
-    while transaction is not None:
-        if transaction is other:
-            return True
-        transaction = transaction.parent
-    return False
-
-
-def _on_end(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session.info.pop(_WAITING, None)
-        if committed := session.info.pop(_COMMITTED, None):
-            # Inside `with session.begin()`, SQLAlchemy refuses statements until the block ends. The transaction is
-            # over, and the hooks work in another one.
-            context, session._trans_context_manager = session._trans_context_manager, None  # noqa: SLF001
-            try:
-                # This is the greenlet of `AsyncSession.commit`: it can wait for a coroutine.
-                for hook, _ in committed:
-                    await_only(hook())
-            finally:
-                session._trans_context_manager = context  # noqa: SLF001
-
-
-_LISTENERS: dict[str, Callable[..., Any]] = {
-    "after_commit": _on_commit,
-    "after_soft_rollback": _on_rollback,
-    "after_transaction_end": _on_end,
-}
-
-
-def listen(session: Session, listeners: Mapping[str, Callable[..., Any]]) -> None:
-    """Add listeners to a session, once; the class `StoreSession` has them already."""
-    for name, listener in listeners.items():
-        if not isinstance(session, StoreSession) and not event.contains(session, name, listener):
-            event.listen(session, name, listener)
-
-
-def listen_on_class(listeners: Mapping[str, Callable[..., Any]]) -> None:
-    """Add listeners to `StoreSession`."""
-    for name, listener in listeners.items():
-        event.listen(StoreSession, name, listener)
-
-
-listen_on_class(_LISTENERS)

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fastapi_users_sqlmodel.database._integrity import is_foreign_key_violation
-from fastapi_users_sqlmodel.database._session import SessionStore, SyncSessionStore, identity, reload, writing
+from fastapi_users_sqlmodel.database._transactions import SessionStore, SyncSessionStore
+from fastapi_users_sqlmodel.database._writing import identity, reload, writing
 from fastapi_users_sqlmodel.identity import is_storable
 
 
@@ -39,7 +40,7 @@ class _AccessTokenStore(AccessTokenDatabase[AP], Generic[AP]):
         return cast("AP", await self.run(self._save, access_token, update_dict))
 
     async def delete(self, access_token: AP) -> None:
-        """Delete an access token, or do nothing if somebody else did; commits on a plain session."""
+        """Delete an access token, or do nothing if it is gone; commits on a plain session."""
         await self.run(self._delete, access_token)
 
     def _find(self, session: Session, token: str, max_age: datetime | None) -> AP | None:

@@ -10,26 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from fastapi_users_sqlmodel.database._accounts import AccountStore
 from fastapi_users_sqlmodel.database._integrity import is_data_error, is_foreign_key_violation, unique_violation
-from fastapi_users_sqlmodel.database._lookups import column
+from fastapi_users_sqlmodel.database._lookups import AccountStore, column
 from fastapi_users_sqlmodel.database._refusals import raise_explained
-from fastapi_users_sqlmodel.database._session import (
-    ROW_IS_GONE,
-    SessionStore,
-    SyncSessionStore,
-    identity,
-    loading,
-    reload,
-    writing,
-)
-from fastapi_users_sqlmodel.database._transactions import note_locked
+from fastapi_users_sqlmodel.database._transactions import SessionStore, SyncSessionStore, note_locked
+from fastapi_users_sqlmodel.database._writing import ROW_IS_GONE, identity, loading, reload, writing
 from fastapi_users_sqlmodel.exceptions import UserInUse
 from fastapi_users_sqlmodel.identity import is_storable
 
 
 class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
-    """Each operation is a coroutine that runs a sync body on the session; who runs it is the subclass's matter."""
+    """Each operation is a coroutine that runs a sync body on the session, by `run` of the subclass."""
 
     user_table: type[UP]
     oauth_account_table: type[Any] | None
@@ -64,7 +55,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         return cast("UP", await self.run(self._update, user, user, update_dict))
 
     async def delete(self, user: UP) -> None:
-        """Delete a user, or do nothing if somebody else did; commits on a plain session.
+        """Delete a user, or do nothing if the user is gone; commits on a plain session.
 
         Raises:
             UserInUse: A foreign key without ON DELETE, or with RESTRICT, does not let the user go.
@@ -111,7 +102,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
         except DBAPIError as error:
             raise_explained(error, self.user_table, create_dict)
         reload(session, user)
-        note_locked(session, user)
+        note_locked(session, self.user_table, user)
         return user
 
     def _update(self, session: Session, user: UP, row: object, update_dict: dict[str, Any]) -> UP:
@@ -123,7 +114,7 @@ class _UserStore(AccountStore[UP, ID], Generic[UP, ID]):
                 for name, value in update_dict.items():
                     setattr(row, name, value)
         except ROW_IS_GONE as error:
-            # Its id may soon be somebody else's.
+            # Another user may get its id.
             if row in session:
                 session.expunge(row)
             raise UserNotExists from error
@@ -221,7 +212,7 @@ class SQLModelUserDatabase(SyncSessionStore, _UserStore[UP, ID]):
 
 
 def _raise_explained(error: DBAPIError, account: object) -> NoReturn:
-    """Raise an error about an account at a provider in FastAPI Users' words, where it has any."""
+    """Raise the exception of FastAPI Users for an error about an account at a provider, or the error itself."""
     table = cast("Table", inspect(type(account)).local_table)
     if isinstance(error, IntegrityError):
         if unique_violation(error, table) == {"oauth_name", "account_id"}:

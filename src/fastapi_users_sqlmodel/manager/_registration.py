@@ -1,7 +1,7 @@
-"""Register: one address, one account, whoever else comes at the same time."""
+"""Register: an address gets one account, also with simultaneous requests."""
 
 import time
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi_users import schemas
@@ -13,99 +13,107 @@ from fastapi_users_sqlmodel import tokens
 from fastapi_users_sqlmodel.audit import AuditEventKind
 from fastapi_users_sqlmodel.database._refusals import already_exists, raise_explained, taken_besides_email
 from fastapi_users_sqlmodel.exceptions import FieldsNotAllowed
-from fastapi_users_sqlmodel.manager._base import AccountManager, LetterKind, wait_for_the_beat
+from fastapi_users_sqlmodel.manager import _work as work
+from fastapi_users_sqlmodel.manager._letters import LetterKind
 from fastapi_users_sqlmodel.throttling import client_network
 
+if TYPE_CHECKING:
+    from fastapi_users_sqlmodel.manager import BaseUserManager as Manager
 
-class Registrations(AccountManager[UP, ID], Generic[UP, ID]):
-    """How an account begins."""
 
-    async def register(self, user_create: schemas.BaseUserCreate, request: Request | None = None) -> UP | None:
-        """Create a user who registers; None where accounts are concealed, whether the address was free or taken.
+async def register(
+    manager: "Manager[UP, ID]", user_create: schemas.BaseUserCreate, request: Request | None = None
+) -> UP | None:
+    """Create a user who registers.
 
-        Raises: as `create`, and
-            TooManyRequests: Too many registrations, or too many mails, came from this network.
-            UserAlreadyExists: The address is taken, and accounts are not concealed.
-        """
-        began = time.monotonic()
-        await self._require_mail_from(request)
-        try:
-            user = await self.create(user_create, safe=True, request=request)
-        except UserAlreadyExists:
-            if not self.conceal_accounts:
-                await self._give_back_mail_from(request)
-                raise
-            await self._tell_owner(user_create.email)
-        except BaseException:
-            await self._give_back_mail_from(request)
+    Returns:
+        The user; None with `conceal_accounts`, whether the address was free or taken.
+
+    Raises: as `create`, and
+        TooManyRequests: This network has registered, or asked for e-mails, too often.
+        UserAlreadyExists: The address is taken, and `conceal_accounts` is off.
+    """
+    began = time.monotonic()
+    throttle, network = manager.throttle if request is not None else None, client_network(request)
+    if throttle is not None:
+        await throttle.require_mail_from(network)
+    try:
+        user = await manager.create(user_create, safe=True, request=request)
+    except BaseException as error:
+        if isinstance(error, UserAlreadyExists) and manager.conceal_accounts:
+            await _notify_owner(manager, user_create.email)
+        else:
+            if throttle is not None:
+                await throttle.give_back_mail_from(network)
             raise
-        if not self.conceal_accounts:
-            return user
-        await self.release()
-        await wait_for_the_beat(began)
-        return None
-
-    async def create(
-        self,
-        user_create: schemas.BaseUserCreate,
-        safe: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
-        request: Request | None = None,
-    ) -> UP:
-        """Create a user; the database decides whether the address and the username are free.
-
-        Raises:
-            FieldsNotAllowed: A field is null where the column takes none; or, with `safe`, is not in
-                `registration_fields`.
-            UserAlreadyExists: The address is registered already, or somebody may claim it back.
-            UsernameAlreadyExists: The username is taken.
-            ValueAlreadyExists: A value of another unique column is taken, or several together.
-            ValueRefused: A constraint, or the type of its column, refuses a value.
-            InvalidPasswordException: The password is refused.
-            TooManyRequests: `safe` and with a request: there were too many registrations from its network.
-            HashingQueueFullError: Too many wait already.
-        """
-        # A project's schema may say by these methods what becomes of its fields.
-        make_values: Any = user_create.create_update_dict if safe else user_create.create_update_dict_superuser
-        values: dict[str, Any] = make_values()
-        password = values.pop("password")
-        if safe and (unknown := values.keys() - self.registration_fields - {"email"}):
-            raise FieldsNotAllowed(sorted(unknown))
-        self._require_values(values)
-        if safe and self.throttle is not None and request is not None:
-            # A taken address too, and never given back: its hash costs as much, and the limit tells nothing.
-            await self.throttle.require_registration(client_network(request))
-        await self.validate_password(password, user_create)
-        await self.release()
-        values["hashed_password"] = await self.password_hasher.hash(password)
-        async with self.user_db.transaction():
-            user = await self._insert(values)
-            if await self.user_db.ask(tokens.is_reserved, user.email):
-                raise UserAlreadyExists
-            await self._record(AuditEventKind.REGISTER, request, user_id=user.id, email=user.email)
-            await self.on_register(user, request)
-            self.user_db.after_commit(lambda: self.on_after_register(user, request))
+    if not manager.conceal_accounts:
         return user
+    await manager.release()
+    await work.wait_for_answer_time(began)
+    return None
 
-    async def _insert(self, values: dict[str, Any]) -> UP:
-        try:
-            return await self.user_db.create(values)
-        except UserAlreadyExists:
-            await self._require_free(values)
-            raise
-        except DBAPIError as error:  # Of a store that overrides it.
-            raise_explained(error, self.user_db.user_table, values)
 
-    async def _require_free(self, values: dict[str, Any]) -> None:
-        """Refuse what else is taken beside the address, as for a free one.
+async def create(
+    manager: "Manager[UP, ID]",
+    user_create: schemas.BaseUserCreate,
+    safe: bool = False,  # noqa: FBT001, FBT002  # FastAPI Users' signature
+    request: Request | None = None,
+) -> UP:
+    """Create a user; constraints of the database refuse a taken address or username.
 
-        The database names one of several: the answer must not tell whether the address is taken.
-        """
-        if taken := await self.user_db.run(taken_besides_email, self.user_db.user_table, values):
-            raise already_exists(taken)
+    Raises:
+        FieldsNotAllowed: A field is null where the column takes none; or, with `safe`, is not in
+            `registration_fields`.
+        UserAlreadyExists: The address has an account, or an undo token reserves it.
+        UsernameAlreadyExists: The username is taken.
+        ValueAlreadyExists: A value of another unique column is taken, or several together.
+        ValueRefused: A constraint, or the type of its column, refuses a value.
+        InvalidPasswordException: The password is refused.
+        TooManyRequests: With `safe` and a request: its network has registered too often.
+        HashingQueueFullError: Too many passwords wait to be hashed.
+    """
+    # A schema may override these methods.
+    make_values: Any = user_create.create_update_dict if safe else user_create.create_update_dict_superuser
+    values: dict[str, Any] = make_values()
+    password = values.pop("password")
+    if safe and (unknown := values.keys() - manager.registration_fields - {"email"}):
+        raise FieldsNotAllowed(sorted(unknown))
+    work.require_values(manager, values)
+    if safe and manager.throttle is not None and request is not None:
+        # Also for a taken address, and never given back: its hash costs as much.
+        await manager.throttle.require_registration(client_network(request))
+    await manager.validate_password(password, user_create)
+    await manager.release()
+    values["hashed_password"] = await manager.password_hasher.hash(password)
+    async with manager.user_db.transaction():
+        user = await _insert(manager, values)
+        if await manager.user_db.ask(tokens.is_reserved, user.email):
+            raise UserAlreadyExists
+        await work.record(manager, AuditEventKind.REGISTER, request, user_id=user.id, email=user.email)
+        await manager.on_register(user, request)
+        manager.user_db.after_commit(lambda: manager.on_after_register(user, request))
+    return user
 
-    async def _tell_owner(self, email: str) -> None:
-        owner = await self.user_db.find_by_email(email)
-        await self.release()
-        if owner is not None and owner.is_active and await self.may_mail_to(owner.email, LetterKind.ALREADY_REGISTERED):
-            async with self.user_db.transaction():
-                await self.queue_letter(LetterKind.ALREADY_REGISTERED, owner.email, user=owner)
+
+async def _insert(manager: "Manager[UP, ID]", values: dict[str, Any]) -> UP:
+    try:
+        return await manager.user_db.create(values)
+    except UserAlreadyExists:
+        await _require_free(manager, values)
+        raise
+    except DBAPIError as error:  # Raised by a store that overrides `create`.
+        raise_explained(error, manager.user_db.user_table, values)
+
+
+async def _require_free(manager: "Manager[UP, ID]", values: dict[str, Any]) -> None:
+    """Refuse other taken values as for a free address: the database names only one of several constraints."""
+    if taken := await manager.user_db.run(taken_besides_email, manager.user_db.user_table, values):
+        raise already_exists(taken)
+
+
+async def _notify_owner(manager: "Manager[UP, ID]", email: str) -> None:
+    owner = await manager.user_db.find_by_email(email)
+    await manager.release()
+    if owner is not None and owner.is_active and await manager.may_mail_to(owner.email, LetterKind.ALREADY_REGISTERED):
+        async with manager.user_db.transaction():
+            await manager.queue_letter(LetterKind.ALREADY_REGISTERED, owner.email, user=owner)

@@ -1,5 +1,6 @@
 """Sign in and out."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -43,15 +44,19 @@ def get_login_router(
         strategy: Strategy[UP, ID] = Depends(backend.get_strategy),
     ) -> Response:
         """Sign in with an e-mail address or a username."""
-        signed_in = await user_manager.sign_in(credentials, request, requires_verification=requires_verification)
+        # Raises UserNotExists when the user was deleted or changed since the password was verified.
+        signed_in = await user_manager.sign_in(
+            credentials,
+            request,
+            requires_verification=requires_verification,
+            begin=partial(backend.login, strategy),
+            # Another strategy may write its token on another connection, which would wait for this one's lock.
+            begins_inside=isinstance(backend, SessionBackend),
+        )
         if signed_in is None:
             raise LoginBadCredentials
-        known_hash = signed_in.user.hashed_password
-        # Both raise UserNotExists when the user was deleted or changed since the password was verified.
-        response = await backend.login(strategy, signed_in.user)
-        if not isinstance(backend, SessionBackend):
-            await user_manager.require_unchanged(signed_in.user, known_hash)
-        # RFC 6749, 5.1: a token stays in nobody's cache.
+        response: Response = signed_in.begun
+        # RFC 6749, 5.1: no cache may store a token.
         response.headers["Cache-Control"] = "no-store"
         await user_manager.release()
         await user_manager.on_after_login(signed_in.user, request, response)

@@ -1,4 +1,4 @@
-"""Who is signed in, since when, and how that ends."""
+"""Sessions in the database: their lifetimes, their tokens, and how they end."""
 
 from fastapi_users_sqlmodel.sessions._rows import SessionInfo, SessionLifetimes, purge
 

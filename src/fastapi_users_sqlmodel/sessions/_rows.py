@@ -1,4 +1,4 @@
-"""Sessions in the database: begun, used, refreshed, ended; nothing in a row is a credential."""
+"""Begin, use, refresh and end sessions in the database; rows hold no credentials."""
 
 import secrets
 import uuid
@@ -14,18 +14,18 @@ from sqlalchemy import Connection, Row, Select, Update, bindparam, delete, inser
 from fastapi_users_sqlmodel.sessions._tokens import Keys, RefreshToken, new_secret, successors
 from fastapi_users_sqlmodel.tables._accounts import AccountTables
 
-# So long after a rotation, whoever lost the answer or came at the same moment gets the same successor again.
+# In this time after a rotation, the same refresh token gets the same successor again: its response may be lost.
 SAME_AGAIN_FOR = timedelta(seconds=10)
 _RECORDED_EVERY = timedelta(minutes=5)
 _SHORTEST = timedelta(seconds=1)
-# What is added to the present time has to be a time.
+# The present time plus this has to be a time.
 _LONGEST = timedelta(days=3650)
 # Of one user, at the same time.
 AT_MOST = 100
 
 
 class SessionTransport(StrEnum):
-    """What brings a session's tokens."""
+    """The transport of the tokens of a session."""
 
     BEARER = "bearer"
     COOKIE = "cookie"
@@ -38,7 +38,7 @@ class SessionLifetimes:
     Args:
         access_token: How long an access token is good; never longer than its session.
         refresh_token: How long a session can live at all, however often it is refreshed.
-        idle: How long a session lives that nobody uses.
+        idle: How long an unused session lives.
 
     Raises:
         ValueError: One is shorter than a second or longer than ten years, or a session would end before what is in it:
@@ -72,7 +72,7 @@ class SessionLifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who has signed in, as they say."""
+    """The address and the user agent of a client, as it sends them."""
 
     ip_address: str | None = None
     user_agent: str | None = None
@@ -91,7 +91,7 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
-    """What a request needs to know of its session; the columns have these names."""
+    """The columns of a session that a request reads, by their names."""
 
     id: uuid.UUID
     user_id: Any
@@ -104,7 +104,7 @@ class LiveSession:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What came of a refresh token: its child; or nothing, and then it may have been replayed."""
+    """The result of a refresh: the child of the token, or None; then the token may have been replayed."""
 
     user_id: Any = None
     child: RefreshToken | None = None
@@ -126,9 +126,9 @@ def begin(  # noqa: PLR0913  # Each is a fact about the session
     lifetimes: SessionLifetimes,
     client: Client,
 ) -> datetime:
-    """Begin a session of somebody whose password was right just now, and return when it ends at the latest.
+    """Begin a session of a user who has just proved the password; return the latest time at which it ends.
 
-    Of those that somebody has, the hundred live that were used last.
+    Of the sessions of a user, the hundred that were used last stay.
     """
     table, now = tables.sessions, datetime.now(UTC)
     expires_at = now + lifetimes.refresh_token
@@ -170,9 +170,9 @@ def touch(
 def rotate(
     connection: Connection, tables: AccountTables, keys: Keys, token: RefreshToken, lifetimes: SessionLifetimes
 ) -> Refreshed:
-    """Use a refresh token: return its child, and the same one again to whoever comes a moment later with it.
+    """Use a refresh token and return its child; a moment later, the same token gets the same child.
 
-    Whoever comes with one that was used before ends the session (RFC 9700, 4.14.2): one of the two is a thief.
+    A token that was used earlier ends the session (RFC 9700, 4.14.2): one of its two users is a thief.
     """
     live = {"session_id": token.session_id, "now": datetime.now(UTC)}
     row = connection.execute(_locked(tables), live).one_or_none()
@@ -187,12 +187,12 @@ def rotate(
     return Refreshed(row.user_id, is_replay=True)
 
 
-# What is refreshed often is made once, as SQLAlchemy knows it again at a glance.
+# These statements are built once, so that SQLAlchemy finds them in its cache.
 @lru_cache(maxsize=32)
 def _locked(tables: AccountTables) -> Select[Any]:
     table, user = tables.sessions, tables.user_columns
     lives = (table.c.id == bindparam("session_id"), table.c.idle_expires_at > bindparam("now"), user["is_active"])
-    # The session alone is locked: whoever changes an account locks the user first, and its sessions then.
+    # Only the session is locked: changes of an account lock the user first, and then the sessions.
     return select(table).join(tables.users, user["id"] == table.c.user_id).where(*lives).with_for_update(of=table)
 
 
@@ -229,7 +229,7 @@ def _next(  # noqa: PLR0913, PLR0917  # A session, its token, and how long both 
 
 
 def _is_just_rotated(row: Row[Any], keys: Keys, token: RefreshToken) -> bool:
-    """Tell whether a token was used for the first time just now, and its child is not used yet."""
+    """Return whether a token was used for the first time just now, and its child not yet."""
     # Had the child been used, the generation would be another one.
     is_predecessor = row.generation == token.generation + 1 and keys.knows(row.previous_hash, "refresh", token.secret)
     return is_predecessor and datetime.now(UTC) - row.rotated_at < SAME_AGAIN_FOR
@@ -255,6 +255,14 @@ def end(connection: Connection, tables: AccountTables, session_id: uuid.UUID, us
     return any(expires_at > datetime.now(UTC) for expires_at in ended)
 
 
+def leave(connection: Connection, tables: AccountTables, keys: Keys, session_id: uuid.UUID, secret: bytes) -> None:
+    """End a session if this is the secret of its cookie."""
+    table = tables.sessions
+    stored = connection.scalar(select(table.c.secret_hash).where(table.c.id == session_id))
+    if keys.knows(stored, "cookie", secret):
+        connection.execute(delete(table).where(table.c.id == session_id))
+
+
 def end_all(connection: Connection, tables: AccountTables, user_id: Any, *, besides: uuid.UUID | None = None) -> int:
     """End a user's sessions, all or all but one, and return how many they were."""
     table = tables.sessions
@@ -263,7 +271,7 @@ def end_all(connection: Connection, tables: AccountTables, user_id: Any, *, besi
 
 
 def listed(connection: Connection, tables: AccountTables, user_id: Any) -> Sequence[SessionInfo]:
-    """List the sessions of a user that live, who was seen last first."""
+    """List the live sessions of a user, the last used one first."""
     table = tables.sessions
     columns = (table.c.id, table.c.created_at, table.c.last_seen_at, table.c.ip_address, table.c.user_agent)
     mine = (table.c.user_id == user_id, table.c.idle_expires_at > datetime.now(UTC))
@@ -281,7 +289,7 @@ def user_id_of(
 
 
 def purge(connection: Connection, tables: AccountTables, *, limit: int = 1000) -> int:
-    """Delete so many of the sessions whose time is over, and return how many they were."""
+    """Delete at most `limit` expired sessions, and return how many."""
     table = tables.sessions
     expired = select(table.c.id).where(table.c.idle_expires_at <= datetime.now(UTC)).limit(limit)
     return connection.execute(delete(table).where(table.c.id.in_(expired))).rowcount

@@ -1,4 +1,4 @@
-"""What stands in a token, and how it is known again: no database here."""
+"""Encode, decode and verify the tokens of sessions; no database is used."""
 
 import base64
 import binascii
@@ -31,7 +31,7 @@ _PURPOSES = ("access", "refresh", "refresh-tag", "refresh-child", "cookie")
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """Who it says that comes, and in which session."""
+    """The session and the user that an access token names."""
 
     session_id: uuid.UUID
     user_id: str
@@ -39,7 +39,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """What is signed in an access token; its times are in seconds since 1970."""
+    """The verified content of an access token; its times are in seconds since 1970."""
 
     token: AccessToken
     issued_at: int
@@ -56,10 +56,10 @@ class RefreshToken:
 
 
 class Keys:
-    """Keys for each purpose, derived from a secret of which there may be older ones, whose tokens are still good."""
+    """Keys for each purpose, derived from the secret and from previous secrets, whose tokens stay good."""
 
     def __init__(self, secret: str, previous: Sequence[str] = ()) -> None:
-        """Derive them.
+        """Derive the keys.
 
         Raises:
             ValueError: A secret is weak, as `secret_key_problem` says.
@@ -85,7 +85,7 @@ class Keys:
         return [hmac.digest(key, b"".join(parts), "sha256") for key in self._by_purpose[purpose]]
 
     def knows(self, stored: str | None, purpose: str, *parts: bytes) -> bool:
-        """Tell whether a stored hash is one of these parts, with any of the keys."""
+        """Return whether a stored hash is the hash of these parts, with any of the keys."""
         known = bytes.fromhex(stored or "")
         return _is_one_of(known, self.digests(purpose, *parts))
 
@@ -95,7 +95,7 @@ def _derive(secret: bytes, purpose: str) -> bytes:
 
 
 def _is_one_of(given: bytes, known: list[bytes]) -> bool:
-    # All of them, so that the time says nothing.
+    # All of them, in constant time.
     return any([hmac.compare_digest(given, one) for one in known])  # noqa: C419
 
 
@@ -130,8 +130,8 @@ def decode_access(keys: Keys, token: str, *, issuer: str) -> AccessToken | None:
     return verified.token
 
 
-# A client sends the same token for an hour, and what was signed stays signed: only its times and its session are looked
-# at each time. What fails is not kept. What it buys is measured in docs/performance.md, as "kept".
+# A client sends the same token for an hour. Its signature is verified once; its times and its session are checked each
+# time. Failures are not cached. The gain is measured in docs/performance.md, as "kept".
 @lru_cache(maxsize=4096)
 def verify_access(keys: Keys, token: str, issuer: str) -> _Verified:
     """Verify what is signed of an access token; raises what PyJWT raises."""
@@ -158,7 +158,7 @@ def verify_access(keys: Keys, token: str, issuer: str) -> _Verified:
 
 
 def encode_refresh(keys: Keys, token: RefreshToken) -> str:
-    """Write a refresh token; its tag tells one that was ours from one that never was, also when it is long over."""
+    """Write a refresh token; its tag shows that it was issued here, also after its session has ended."""
     body = token.session_id.bytes + token.generation.to_bytes(4) + token.secret
     return _text(body + keys.digests("refresh-tag", body)[0][:_TAG_BYTES])
 
@@ -175,7 +175,7 @@ def decode_refresh(keys: Keys, text: str) -> RefreshToken | None:
 
 
 def successors(keys: Keys, token: RefreshToken, nonce: bytes) -> list[RefreshToken]:
-    """Return the child of a refresh token, with each key: who has the parent can have it again, and nobody else."""
+    """Return the child of a refresh token, with each key: it can be made again from the parent alone."""
     generation = token.generation + 1
     parts = (token.session_id.bytes, generation.to_bytes(4), nonce, token.secret)
     return [RefreshToken(token.session_id, generation, one) for one in keys.digests("refresh-child", *parts)]

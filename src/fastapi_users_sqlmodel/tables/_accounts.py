@@ -1,9 +1,10 @@
 """The tables that stand beside every table of users: sessions, tokens sent by mail, and the audit trail."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -43,7 +44,7 @@ class AccountTables:
     user_columns: Mapping[str, Column[Any]] = field(compare=False, repr=False)
 
 
-def account_tables(user_table: type[Any]) -> AccountTables:
+def _account_tables(user_table: type[Any]) -> AccountTables:
     """Return the tables beside a table of users, which are in its metadata since the class was mapped.
 
     A class that inherits from a mapped class of users has the tables of that class.
@@ -56,6 +57,10 @@ def account_tables(user_table: type[Any]) -> AccountTables:
         if (tables := tables_beside(each.local_table)) is not None:
             return tables
     raise KeyError(user_table.__name__)
+
+
+# Every operation asks for them, most several times.
+account_tables = cast("Callable[[type[Any]], AccountTables]", lru_cache(maxsize=32)(_account_tables))
 
 
 def tables_beside(table: Any) -> AccountTables | None:

@@ -1,47 +1,65 @@
-"""Who may try how often: failed logins and mails, counted in this process or, for many, in Redis or Valkey."""
+"""Limits for failed sign-ins, e-mails and changes, counted in this process or, for several, in Redis or Valkey."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from fastapi.requests import HTTPConnection
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from fastapi_users_sqlmodel.exceptions import TooManyRequests
-from fastapi_users_sqlmodel.throttling._counters import Counter, Counters, GiveBack, Memory
+from fastapi_users_sqlmodel.throttling._counters import (
+    Background,
+    Counter,
+    Counters,
+    GiveBack,
+    Limit,
+    Memory,
+    Reservation,
+)
 from fastapi_users_sqlmodel.throttling._redis import Away, SharedCounters
-from fastapi_users_sqlmodel.throttling._reservation import Background, Reservation
 
-__all__ = ["Reservation", "Throttle", "ThrottleLimits", "TooManyRequests", "client_network"]
+__all__ = [
+    "Limit",
+    "Reservation",
+    "Throttle",
+    "ThrottleLimits",
+    "TooManyRequests",
+    "client_address",
+    "client_network",
+    "read_address",
+]
+
+_MINUTE, _HOUR = 60, 3600
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottleLimits:
-    """How many in how long: a window begins with what is counted first in it. An address may have several limits."""
+    """The limits of a `Throttle`; e-mails to an address may have several."""
 
-    failed_logins: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 5, 5))
-    failed_logins_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 30))
-    failed_logins_of_account: RateLimitItem = field(default_factory=partial(RateLimitItemPerHour, 50))
-    mails_to_address: tuple[RateLimitItem, ...] = (RateLimitItemPerMinute(1), RateLimitItemPerHour(5))
-    changes_of_account: RateLimitItem = field(default_factory=partial(RateLimitItemPerHour, 20))
-    mails_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 20))
-    registrations_from_network: RateLimitItem = field(default_factory=partial(RateLimitItemPerMinute, 30))
+    # Of an account from a network.
+    failed_logins: Limit = Limit(5, 5 * _MINUTE)
+    failed_logins_from_network: Limit = Limit(30, _MINUTE)
+    failed_logins_of_account: Limit = Limit(50, _HOUR)
+    mails_to_address: tuple[Limit, ...] = (Limit(1, _MINUTE), Limit(5, _HOUR))
+    changes_of_account: Limit = Limit(20, _HOUR)
+    mails_from_network: Limit = Limit(20, _MINUTE)
+    registrations_from_network: Limit = Limit(30, _MINUTE)
 
 
 class Throttle:
-    """Counts before it happens what may not happen often, so that simultaneous attempts do not slip through.
+    """Counts attempts before their work is done, so that simultaneous attempts cannot pass a limit together.
 
-    Accounts are user ids or canonical names, and addresses are canonical, each with its table; networks are those of
-    `client_network`. Only hashes of them are kept. While Redis is away, each process counts for itself.
+    An account is a user id or a canonical name, an address is canonical; both come with their table. A network is one
+    of `client_network`. Only hashes of them are stored. While Redis does not answer, each process counts for itself.
 
     Args:
-        redis_url: Where all processes count together: `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`;
-            if not given, each counts for itself. It needs the extra `redis`. Its options are those of redis-py.
-        limits: How many in how long.
+        redis_url: The server on which all processes count together: `redis://`, `rediss://`, `valkey://`, `valkeys://`
+            or `unix://`, with the options of redis-py. It needs the extra `redis`. By default each process counts for
+            itself.
+        limits: The limits.
     """
 
     def __init__(
@@ -61,13 +79,13 @@ class Throttle:
         return self._shared is not None
 
     async def reserve_login(self, *, account: str, network: str, is_known_network: bool = False) -> Reservation:
-        """Count a login as failed before its password is hashed.
+        """Count a sign-in as failed before its password is hashed.
 
         Args:
-            account: Who wants to sign in, with the table: the same id in another table is another account.
-            network: From where.
-            is_known_network: Whether the account has signed in from there before: then what others do elsewhere does
-                not lock it out, and its own failures there count for that network alone.
+            account: The account, with its table.
+            network: The network of the client.
+            is_known_network: Whether the account has signed in from this network before. Then the limit of the account
+                does not apply, and a failure does not count for it.
 
         Raises:
             TooManyRequests: Too many have failed; this one was not counted.
@@ -80,7 +98,7 @@ class Throttle:
             counters.append(_counter("failed-logins-of-account", self.limits.failed_logins_of_account, account))
         take = asyncio.ensure_future(self._ask(lambda store: store.take(counters)))
         try:
-            # A cancellation of this coroutine does not reach the task: Redis may have counted already.
+            # A cancellation does not reach the task: Redis may have counted already.
             await asyncio.wait([take])
         except asyncio.CancelledError:
             self._background.start(_undo(take))
@@ -94,21 +112,21 @@ class Throttle:
         await self._ask(lambda store: store.clear(counter))
 
     async def require_mail_from(self, network: str) -> None:
-        """Count a mail that somebody in a network wants to be sent.
+        """Count an e-mail that a client in a network asks for.
 
         Raises:
-            TooManyRequests: Too many were; this one was not counted.
+            TooManyRequests: Too many were asked for; this one was not counted.
         """
         await self._ask(lambda store: store.take([self._mails_from(network)]))
 
     async def give_back_mail_from(self, network: str) -> None:
-        """Count one mail less, because nothing was sent after all."""
+        """Count one e-mail less, because none was sent."""
         await self._ask(lambda store: store.give_back_one(self._mails_from(network)))
 
     async def may_mail_to(self, address: str, about: str = "") -> bool:
-        """Count a mail to an address, unless that would be too many: then it must not be sent.
+        """Count an e-mail to an address; return False, without counting, if too many were sent about the same.
 
-        Mails about different things are counted apart, so that nobody who asks for some keeps others from their reader.
+        Each subject has its own count: requests for one kind of e-mail cannot keep another kind from its reader.
         """
         limits = enumerate(self.limits.mails_to_address)
         counters = [_counter(f"mails-to-address-{number}", limit, address, about) for number, limit in limits]
@@ -136,15 +154,15 @@ class Throttle:
         await self._ask(lambda store: store.take([_counter("resets", self.limits.changes_of_account, account)]))
 
     async def require_change(self, account: str) -> None:
-        """Count a change of which an account's owner is told by mail.
+        """Count a change of an account that sends an e-mail to its owner.
 
         Raises:
-            TooManyRequests: Too many were; this one was not counted.
+            TooManyRequests: There were too many; this one was not counted.
         """
         await self._ask(lambda store: store.take([_counter("changes", self.limits.changes_of_account, account)]))
 
     async def close(self) -> None:
-        """Wait until what cancelled requests left is counted, and close the connections; later use opens new ones."""
+        """Wait until cancelled requests are counted, and close the connections; a later use opens new ones."""
         await self._background.finish()
         if self._shared is not None:
             await self._shared.close()
@@ -164,15 +182,25 @@ class Throttle:
 
 def client_network(connection: HTTPConnection | None) -> str:
     """Return the network of a client: its IPv4 address, the /64 of its IPv6 address, or `unknown`."""
-    client = connection.client if connection is not None else None
-    try:
-        address = ip_address(client.host if client is not None else "")
-    except ValueError:
+    address = client_address(connection)
+    if address is None:
         return "unknown"
-    if isinstance(address, IPv4Address):
-        return str(address)
-    # So IPv4 looks to a socket that listens to both. The integer leaves the zone behind.
-    return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
+    return str(IPv6Network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+
+
+def client_address(connection: HTTPConnection | None) -> IPv4Address | IPv6Address | None:
+    """Return the IP address of a client; None if it has none, such as on a Unix socket."""
+    client = connection.client if connection is not None else None
+    return read_address(client.host) if client is not None else None
+
+
+def read_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an IP address without its zone; IPv4, as a socket for both versions writes it, is IPv4; None for others."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return address if isinstance(address, IPv4Address) else address.ipv4_mapped or IPv6Address(int(address))
 
 
 async def _undo(take: Awaitable[GiveBack]) -> None:
@@ -180,7 +208,8 @@ async def _undo(take: Awaitable[GiveBack]) -> None:
         await (await take)()
 
 
-def _counter(name: str, limit: RateLimitItem, *whose: str) -> Counter:
-    # Each hashed by itself, so that no two names together look like two others; and any text can be hashed like this.
+def _counter(name: str, limit: Limit, *whose: str) -> Counter:
+    # Each part is hashed by itself, so that no two parts together are equal to two others.
     parts = [sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in whose]
-    return Counter(f"throttling:{sha256(limit.key_for(name, *parts).encode()).hexdigest()}", limit)
+    key = "/".join((name, *parts, str(limit.amount), str(limit.seconds)))
+    return Counter(f"throttling:{sha256(key.encode()).hexdigest()}", limit)

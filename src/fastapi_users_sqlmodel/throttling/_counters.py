@@ -1,39 +1,49 @@
-"""Counts in windows of time, in this process."""
+"""Limits, counters for one process in windows of time, and the place of an attempt in them."""
 
+import asyncio
+import logging
 import math
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-
-from limits import RateLimitItem
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
 
 from fastapi_users_sqlmodel.exceptions import TooManyRequests
+
+_log = logging.getLogger(__name__)
 
 type GiveBack = Callable[[], Awaitable[None]]
 
 
+class Limit(NamedTuple):
+    """How many in a window of how many seconds; the window begins with the first that is counted in it."""
+
+    amount: int
+    seconds: int
+
+
 class Counter(NamedTuple):
-    """What is counted under a key that says nothing, and up to where."""
+    """A hashed key, and its limit."""
 
     key: str
-    limit: RateLimitItem
+    limit: Limit
 
 
 class Counters(Protocol):
-    """Where windows are kept."""
+    """A store of windows."""
 
     async def take(self, counters: Sequence[Counter]) -> GiveBack:
-        """Count one in all of them or, when one has reached its limit, in none; return what undoes just that.
+        """Count one in every counter, or in none if one has reached its limit; return a function that undoes this.
 
         Raises:
-            TooManyRequests: One has reached its limit; it can be tried again when the last such window has ended.
+            TooManyRequests: A limit is reached; its time is that of the last such window to end.
         """
 
     async def give_back_one(self, counter: Counter) -> None:
-        """Count one less in the present window, if it has any."""
+        """Subtract one from the present window, if there is one."""
 
     async def clear(self, counter: Counter) -> None:
         """End the present window."""
@@ -45,15 +55,15 @@ class _Window:
     count: int = 0
 
     def has_ended(self, now: float, seconds: int) -> bool:
-        # One that ends later than if it began now is from before the clock was set back.
+        # A window that ends later than one that begins now is from before the clock was set back.
         return not now < self.ends <= now + seconds
 
 
 class Memory:
-    """Windows in this process: for any thread and event loop, and no longer than they last."""
+    """Windows in the memory of this process, for all threads and event loops; they are removed when they end."""
 
     def __init__(self) -> None:
-        # By their length in seconds, because those of one length end in the order in which they began.
+        # Grouped by length in seconds: windows of one length end in the order in which they began.
         self._windows: defaultdict[int, OrderedDict[str, _Window]] = defaultdict(OrderedDict)
         self._lock = threading.Lock()
 
@@ -79,8 +89,8 @@ class Memory:
         async def give_back() -> None:
             with self._lock:
                 for counter, window in taken:
-                    # Another window is none of this one's business.
-                    if self._windows[counter.limit.get_expiry()].get(counter.key) is window:
+                    # A window that began since has not counted this one.
+                    if self._windows[counter.limit.seconds].get(counter.key) is window:
                         self._give_back_one(counter)
 
         return give_back
@@ -92,22 +102,22 @@ class Memory:
 
     async def clear(self, counter: Counter) -> None:
         with self._lock:
-            self._windows[counter.limit.get_expiry()].pop(counter.key, None)
+            self._windows[counter.limit.seconds].pop(counter.key, None)
 
     def _find(self, counter: Counter, now: float) -> _Window | None:
-        seconds = counter.limit.get_expiry()
+        seconds = counter.limit.seconds
         window = self._windows[seconds].get(counter.key)
         return None if window is None or window.has_ended(now, seconds) else window
 
     def _begin(self, counter: Counter, now: float) -> _Window:
-        seconds = counter.limit.get_expiry()
+        seconds = counter.limit.seconds
         windows = self._windows[seconds]
         windows.pop(counter.key, None)
         windows[counter.key] = _Window(now + seconds)
         return windows[counter.key]
 
     def _give_back_one(self, counter: Counter) -> None:
-        windows = self._windows[counter.limit.get_expiry()]
+        windows = self._windows[counter.limit.seconds]
         if (window := windows.get(counter.key)) is not None:
             window.count -= 1
             if window.count == 0:
@@ -117,3 +127,85 @@ class Memory:
         for seconds, windows in self._windows.items():
             while windows and next(iter(windows.values())).has_ended(now, seconds):
                 windows.popitem(last=False)
+
+
+class Background:
+    """Short tasks that go on after their request was cancelled."""
+
+    def __init__(self) -> None:
+        # The event loop itself keeps only weak references to tasks.
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work in a task of its own; what it raises is logged."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    async def finish(self) -> None:
+        """Wait for the work of this event loop, at shutdown."""
+        loop = asyncio.get_running_loop()
+        if tasks := [task for task in list(self._tasks) if task.get_loop() is loop]:
+            await asyncio.wait(tasks)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("A failed login could not be counted to the end", exc_info=error)
+
+
+class Reservation:
+    """The place of one sign-in among those that may fail.
+
+    As a context manager, it gives the place back at the end of its block, also after an error or a cancellation, unless
+    `keep` was called: only a wrong password is a failed sign-in.
+    """
+
+    def __init__(self, give_back: GiveBack | None = None, background: Background | None = None) -> None:
+        self._give_back = give_back
+        self._background = background or Background()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._give_back is not None:
+            # In a task, so that a cancelled request gives it back too.
+            await asyncio.wait([self._background.start(self.give_back())])
+
+    def keep(self) -> None:
+        """Keep the place taken, because the password is wrong."""
+        self._give_back = None
+
+    async def give_back(self) -> None:
+        """Count no failure, because the password was right or not verified; idempotent."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            await give_back()
+
+    async def decide[T](self, verification: Coroutine[Any, Any, T], *, has_failed: Callable[[T], bool]) -> T:
+        """Return the result of a verification, and keep the place if it has failed.
+
+        A cancelled request does not end the verification, and its result counts: otherwise a client that disconnects
+        could try passwords without being counted.
+        """
+        task = asyncio.ensure_future(verification)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            left = Reservation(self._give_back, self._background)
+            self.keep()
+            self._background.start(left._decide_later(task, has_failed))
+            raise
+        result = task.result()
+        if has_failed(result):
+            self.keep()
+        return result
+
+    async def _decide_later[T](self, task: asyncio.Future[T], has_failed: Callable[[T], bool]) -> None:
+        async with self:
+            if has_failed(await task):
+                self.keep()

@@ -1,4 +1,4 @@
-"""The same counts, shared by many processes in Redis or Valkey."""
+"""Counters that several processes share in Redis or Valkey."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from fastapi_users_sqlmodel.throttling._counters import Counter, GiveBack
 
 _log = logging.getLogger(__name__)
 
-# Seconds. The last is for what no timeout of a socket ends, such as looking up a name.
+# In seconds. The last one covers what no socket timeout ends, such as resolving a name.
 _CONNECTS_WITHIN = 0.5
 _SAYS_SOMETHING_WITHIN = 0.5
 _ANSWERS_WITHIN = 2.0
@@ -24,7 +24,7 @@ _THREADS = 8
 
 
 class Away(Exception):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis does not answer, or did not answer lately."""
 
 
 # A window is {window: its name, count: how many}, and ends with its key. Redis runs a script without anything between.
@@ -58,10 +58,10 @@ end
 
 
 class SharedCounters:
-    """Windows that many processes share; every question may raise `Away`.
+    """Windows that several processes share; every method may raise `Away`.
 
-    The questions are asked in threads: a connection of asyncio belongs to the event loop that opened it, and can be
-    neither used nor closed after its end.
+    Commands run in threads: a connection of asyncio belongs to the event loop that opened it, and can be neither used
+    nor closed after the loop has ended.
     """
 
     def __init__(self, url: str) -> None:
@@ -73,11 +73,11 @@ class SharedCounters:
             f"redis{url.removeprefix('valkey')}" if url.startswith("valkey") else url,
             socket_connect_timeout=_CONNECTS_WITHIN,
             socket_timeout=_SAYS_SOMETHING_WITHIN,
-            # What is asked twice may be counted twice.
+            # A repeated command may count twice.
             retry=Retry(NoBackoff(), 0),
             max_connections=_THREADS,
         )
-        # An option that there is not is said now, and not when somebody wants to sign in.
+        # An unknown option raises now, and not at the first sign-in.
         self._client.connection_pool.connection_class(**self._client.connection_pool.connection_kwargs)
         self._take = self._client.register_script(_TAKE)
         self._give_back = self._client.register_script(_GIVE_BACK)
@@ -90,13 +90,13 @@ class SharedCounters:
 
     async def take(self, counters: Sequence[Counter]) -> GiveBack:
         keys = [key for key, _ in counters]
-        bounds = [bound for _, limit in counters for bound in (limit.amount, limit.get_expiry() * 1000)]
+        bounds = [bound for _, limit in counters for bound in (limit.amount, limit.seconds * 1000)]
         wait, *windows = await self._ask(lambda: self._take(keys, [secrets.token_hex(8), *bounds]))
         if wait:
             raise TooManyRequests(math.ceil(wait / 1000))
 
         async def give_back() -> None:
-            # What Redis has lost, or cannot be told, ends with its window.
+            # If Redis has lost the count, or does not answer, the count ends with its window.
             with suppress(Away):
                 await self._ask(lambda: self._give_back(keys, windows))
 
@@ -115,12 +115,12 @@ class SharedCounters:
         if self._is_away:
             if time.monotonic() < self._ask_again_at:
                 raise Away
-            # One asks whether it is back, and may have to wait for that; the others do not.
+            # This request tries Redis again, and may have to wait; the others do not.
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER
         outages = self._outages
 
         def ask() -> T:
-            # Whoever had to wait for a thread need not wait for Redis as well, if it went away meanwhile.
+            # A request that has waited for a thread does not wait for Redis as well, if it failed meanwhile.
             if self._outages != outages:
                 raise Away
             try:
