@@ -1,4 +1,4 @@
-"""The connection and the session: one request, one transaction; every transaction begins and ends here."""
+"""The engine and the session of a request: a transaction, or autocommit; every transaction begins and ends here."""
 
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import HTTPConnection
 
-import app.models  # noqa: F401  # Who can open a session has every table registered.
+import app.models  # noqa: F401  # Registers every table before a session is opened.
 from app.core.settings import Settings, settings
 from fastapi_users_sqlmodel._statements import DirectSession, SyncDirectSession
 from fastapi_users_sqlmodel.engines import autocommit_options, prepare_sqlite, sync_url
@@ -28,17 +28,17 @@ ALEMBIC_INI = Path(__file__).parent.parent / "alembic.ini"
 
 READ_METHODS = frozenset({"GET", "HEAD"})
 IDLE_SECONDS_BEFORE_PING = 5
-# A key of the ASGI scope: what the route is marked with.
+# A key of the ASGI scope: the mark of the route.
 _AUTOCOMMIT = "app.autocommit"
-# For a connection of the pool, and for one to a server that does not answer.
+# For a connection of the pool, and for a server that does not answer.
 SECONDS_TO_WAIT = 3
 
-# The classes of SQLSTATE (PostgreSQL, appendix A) that say "not now", such as a lock or a statement that took too long.
+# Classes of SQLSTATE (PostgreSQL, appendix A) for statements that may succeed later, such as after a lock or a timeout.
 PASSING = ("08", "40", "53", "55", "57")
-# What a request raises while the database cannot be used.
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
-# A table is missing: nobody has migrated yet, as `/health/ready` says as well.
+# A table is missing: the database is not migrated, and `/health/ready` is 503 as well.
 NOT_MIGRATED = ("42P01",)
+# The errors of a request while the database cannot be used; the answer is 503.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
 
 POSTGRESQL_SETTINGS = {
     "statement_timeout": "5s",
@@ -49,10 +49,10 @@ POSTGRESQL_SETTINGS = {
 
 
 def create_app_engine(settings: Settings) -> AsyncEngine:
-    """Create the engine of the service, with the limits that keep one slow request from taking it down."""
+    """Create the engine of the service, with limits for connections and statements."""
     url = settings.database
     if settings.in_memory:
-        # One connection, used by one session at a time: that is one shared database.
+        # All sessions share one connection, one at a time: a second connection would be a second database.
         options: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     elif settings.embedded:
         options = {"pool_size": 15, "max_overflow": 0, "pool_timeout": SECONDS_TO_WAIT}
@@ -67,8 +67,8 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
                 "async_creator_fn": _connect,
             },
         }
-    # What a statement carries, such as the hash of a password, reaches no log.
-    # The connection used last comes first: the others hold no memory for reads on SQLite.
+    # Parameters, such as the hash of a password, reach no log.
+    # The pool hands out the connection that was used last: the others hold no page cache on SQLite.
     engine = create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
     prepare_sqlite(engine)
     if settings.embedded:
@@ -80,7 +80,7 @@ def create_app_engine(settings: Settings) -> AsyncEngine:
 
 
 def _cache_less(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # 0.25 MiB of pages, and not 2, for each connection of the pool: the system has them in its memory as well.
+    # 0.25 MiB of pages instead of 2 for each connection: the operating system caches the file as well.
     cursor = connection.cursor()
     cursor.execute("PRAGMA cache_size = -256")
     cursor.close()
@@ -137,7 +137,7 @@ def _ping_what_was_idle(engine: AsyncEngine) -> None:
         except Exception:  # noqa: BLE001  # Whatever the driver raises: the connection cannot be used.
             alive = False
         if not alive:
-            # The server was restarted: the other connections are as old.
+            # The server was restarted, so the other connections are lost as well.
             raise InvalidatePoolError
 
 
@@ -195,7 +195,7 @@ async def get_async_session(connection: HTTPConnection) -> AsyncSession:
 @asynccontextmanager
 async def _transaction() -> AsyncIterator[AsyncSession]:
     async with async_session_maker() as session:
-        # Explicitly begun, so that the library's stores flush and leave the commit to this line below; nothing is sent.
+        # In a transaction that was begun explicitly, the library's stores flush and do not commit. It sends no BEGIN.
         session.sync_session.begin()
         yield session
         if _has_something_to_commit(session):
@@ -203,12 +203,12 @@ async def _transaction() -> AsyncIterator[AsyncSession]:
 
 
 def _has_something_to_commit(session: AsyncSession) -> bool:
-    # What the library keeps in a session's `info` waits for the commit.
+    # The library keeps hooks that wait for the commit in the session's `info`.
     return bool(session.info or session.new or session.dirty or session.deleted)
 
 
 async def pause(session: AsyncSession) -> None:
-    """Commit and give the connection back before slow work such as hashing; the next statement takes another."""
+    """Commit and return the connection to the pool before slow work such as hashing."""
     if session.in_transaction():
         await session.commit()
     if not isinstance(session.sync_session, AutocommitSession):
@@ -249,9 +249,9 @@ def alembic_config() -> Any:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the database behind the connection to head, and commit; nothing happens when it is there already.
+    """Upgrade the database of a connection to head, and commit.
 
-    The connection is in no transaction: SQLite cannot rebuild a table in one that has begun with foreign keys on.
+    The connection must not be in a transaction: in one with foreign keys on, SQLite cannot rebuild a table.
     """
     from alembic import command
 
@@ -261,14 +261,14 @@ def upgrade(connection: Connection) -> None:
 
 
 def is_at_head(connection: Connection) -> bool:
-    """Tell whether the schema is the one that this code was written for."""
+    """Return whether the schema is at the head of the migrations."""
     from fastapi_users_sqlmodel.migrations import is_at_head
 
     return is_at_head(connection, alembic_config())
 
 
 def explain(error: Exception) -> str:
-    """Say in one sentence why the database cannot be used, without its password."""
+    """Return a sentence for people: which database cannot be used, and why. It has no password in it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     reason = str(cause).strip().splitlines()
     return f"The database {settings.shown_database} cannot be used: {reason[0] if reason else type(cause).__name__}"

@@ -1,1 +1,1 @@
-"""What is decided across two tables, or with the outside world."""
+"""Background work over several tables or with other servers."""

@@ -1,4 +1,4 @@
-"""Send the mail of the outbox: as soon as it is committed, again after a failure, each letter once."""
+"""Send the e-mail of the outbox: after the commit, again after a failure, each message once."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ HAS_MAIL = "has_mail"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many letters at once, how often the outbox is looked into, and how long things may take; in seconds."""
+    """How many messages are sent in parallel, and how often the outbox is polled; times are in seconds."""
 
     at_once: int = 4
     poll_every: float = 5.0
@@ -47,15 +47,15 @@ def _note(_mapper: object, _connection: object, mail: OutgoingMail) -> None:
 
 
 def transport_of_settings() -> Transport:
-    """Return what the settings want mail to be sent with: the mail server, or the console where there is none."""
+    """Return the transport of the settings: the mail server, or the console if none is set."""
     server = settings.smtp
     return SMTP(server, sender=settings.mail_from) if server is not None else Console()
 
 
 async def deliver_all(session_maker: SessionMaker, transport: Transport) -> None:
-    """Send everything that is due now, once and in order; for scripts and tests.
+    """Send every message that is due now, once and in order; for scripts and tests.
 
-    What does not leave is put off, as by the dispatcher, and what is put there meanwhile is left for the next time.
+    A message that cannot be sent is retried later. Messages that are added meanwhile are not sent.
     """
     now = utc_now()
     while True:
@@ -74,7 +74,7 @@ async def deliver_all(session_maker: SessionMaker, transport: Transport) -> None
 
 
 class Outage:
-    """Says once that something is away, and once that it is back."""
+    """Logs once that a server cannot be reached, and once that it can be again."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -94,10 +94,10 @@ class Outage:
 
 
 class Dispatcher:
-    """Sends what is due, a few letters at once, while it is `running()`.
+    """Sends the messages that are due, a few in parallel, while it is `running()`.
 
-    No database connection is held while a mail server is talked to. What a process leaves unfinished when it is killed
-    is sent by another one, or by the next, when the lease is over.
+    It holds no database connection while it talks to the mail server. The messages of a process that was killed are
+    sent by another process when their leases end.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Dispatcher:
         """Prepare to send.
 
         Args:
-            transport: Sends a letter.
+            transport: Sends a message.
             writing: Makes sessions with transactions.
-            reading: Makes sessions without: a look into an outbox where nothing is due takes no lock.
-            pace: How fast.
+            reading: Makes sessions in autocommit: polling an empty outbox takes no lock.
+            pace: How many messages are sent in parallel, and how often the outbox is polled.
         """
         self.transport = transport
         self.pace = pace or Pace()
@@ -117,21 +117,21 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._is_stopping = False
         self._sending: set[asyncio.Task[None]] = set()
-        # Sent, and not erased yet because the database is away: not to be sent again when it is back.
+        # Sent, but not deleted because the database cannot be reached: these are not sent again.
         self._sent: set[str] = set()
         self._database, self._mail_server = Outage("database"), Outage("mail server")
 
     def wake(self) -> None:
-        """Let it look into the outbox now."""
+        """Poll the outbox now."""
         self._woken.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send mail meanwhile; at the end, finish what is being sent if that does not take long."""
+        """Send e-mail inside the block; at its end, wait up to `stops_within` seconds for messages in work."""
         loop = asyncio.get_running_loop()
 
         def wake_after_commit(session: Session) -> None:
-            # What a savepoint has kept, the transaction may still lose.
+            # After a savepoint, the transaction may still be rolled back.
             if not session.in_nested_transaction() and session.info.pop(HAS_MAIL, False):
                 loop.call_soon_threadsafe(self.wake)
 
@@ -166,10 +166,10 @@ class Dispatcher:
             except DATABASE_AWAY as error:
                 self._database.begin(explain(error))
             except Exception:
-                # A mistake of ours: without this, no mail would leave until somebody starts the service again.
+                # A bug must not stop all e-mail until the service is restarted.
                 log.exception("the outbox could not be looked into")
             else:
-                # Who is sending has something to write yet, and will tell whether the database takes it.
+                # A message that is being sent is still to be deleted, which shows whether the database can be written.
                 if not self._sending:
                     self._database.end()
             with suppress(TimeoutError):
@@ -177,7 +177,7 @@ class Dispatcher:
                     await self._woken.wait()
 
     async def _send_what_is_due(self) -> float:
-        """Start to send all that is due, and return how many seconds there are until the next look."""
+        """Start to send every message that is due, and return the seconds until the next poll."""
         while not self._is_stopping and (due := await self._next_due()) is not None:
             wait = (due - utc_now()).total_seconds()
             if wait > 0:
@@ -192,10 +192,10 @@ class Dispatcher:
             return await Outbox(session).next_due()
 
     async def _start_sending(self) -> bool:
-        """Claim letters and start to send them until none is due; tell whether there were any."""
+        """Claim messages and start to send them until none is due; return whether there were any."""
         any_claimed = False
         while not self._is_stopping:
-            # A lease begins when there is somebody to send the letter.
+            # A lease begins when a task is free to send the message.
             while len(self._sending) >= self.pace.at_once:
                 await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
             async with self._writing() as session, session.begin():
@@ -212,7 +212,7 @@ class Dispatcher:
         is_over = mail.sealed in self._sent or await self._try(mail)
         if is_over:
             self._sent.add(mail.sealed)
-        # Afterwards somebody else may have claimed it; if that is us, it is known to be sent.
+        # After the lease another process may claim it; this one does not send it again.
         while utc_now() < mail.due_at:
             try:
                 await _settle(self._writing, mail, is_over=is_over)
@@ -224,18 +224,18 @@ class Dispatcher:
                 self._sent.discard(mail.sealed)
                 break
         if not is_over:
-            # It may be due again before the next look.
+            # It may be due again before the next poll.
             self.wake()
 
     async def _try(self, mail: OutgoingMail) -> bool:
-        """Send a letter, and tell whether nobody needs to try again."""
+        """Send a message, and return whether no retry is needed."""
         try:
             await _deliver(mail, self.transport)
         except MailServerAway as error:
             self._mail_server.begin(str(error))
             return False
         except Exception:
-            # A mistake of ours, in this letter alone perhaps: the others leave.
+            # A bug, perhaps with this message alone: the others are sent.
             log.exception("mail %s (%s) could not be written or sent", mail.id, mail.kind)
             return False
         self._mail_server.end()
@@ -243,15 +243,15 @@ class Dispatcher:
 
 
 async def _deliver(mail: OutgoingMail, transport: Transport) -> None:
-    """Write and send a letter; what is refused for good is over as well. Raises MailServerAway."""
+    """Render and send a message; one that the server refuses for good is dropped. Raises MailServerAway."""
     letter = mail.open()
     if letter is None:
         raise LookupError("a claimed letter can be opened")
-    # Templates and what styles them are some mebibytes, which a worker that writes to nobody does without.
+    # Templates and their CSS take some mebibytes, which a worker that sends no e-mail does not need.
     from app.mail.rendering import write
 
     written = write(letter)
-    # A decoy costs as much as a letter, up to here.
+    # A decoy takes as long as a message, up to here.
     if letter.to is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Forget what is over: sessions and tokens that have expired, and audit events older than the settings say."""
+"""Delete expired sessions and tokens, and audit events older than `AUDIT_RETENTION_DAYS`."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ BATCH = 1000
 
 
 async def purge(session_maker: async_sessionmaker[Any]) -> int:
-    """Delete what is over, in batches of a transaction each, so that nobody waits for long; return how many rows."""
+    """Delete expired rows, in batches of one short transaction each; return the number of rows."""
     deleted = 0
     older_than = timedelta(days=settings.audit_retention_days)
     async with session_maker() as session:
@@ -32,7 +32,7 @@ async def purge(session_maker: async_sessionmaker[Any]) -> int:
         for what in (sessions.purge, tokens.purge, partial(audit.purge, older_than=older_than)):
             found = BATCH
             while found == BATCH:
-                # Of one table each: whoever changes an account locks several, in another order.
+                # Each batch locks one table only: changes of an account lock several, in another order.
                 async with store.transaction():
                     found = await store.ask(what, limit=BATCH)
                 deleted += found
@@ -41,7 +41,7 @@ async def purge(session_maker: async_sessionmaker[Any]) -> int:
 
 @asynccontextmanager
 async def purging(session_maker: async_sessionmaker[Any]) -> AsyncIterator[None]:
-    """Purge once an hour meanwhile, the first time soon."""
+    """Purge once an hour inside the block, the first time after one to ten minutes."""
     task = asyncio.create_task(_purge_for_ever(session_maker))
     try:
         yield
@@ -51,8 +51,8 @@ async def purging(session_maker: async_sessionmaker[Any]) -> AsyncIterator[None]
 
 
 async def _purge_for_ever(session_maker: async_sessionmaker[Any]) -> None:
-    # Not at the very start, and several processes not at once.
-    seconds = random.uniform(60, 600)  # noqa: S311  # Nothing secret
+    # Not during the start, and not in several processes at the same time.
+    seconds = random.uniform(60, 600)  # noqa: S311  # It is no secret
     while True:
         await asyncio.sleep(seconds)
         try:

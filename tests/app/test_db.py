@@ -1,4 +1,4 @@
-"""The connection and the session: what is in force, what a safe method may not, and what happens when it fails."""
+"""The engine and the session: settings in force, autocommit and transactions, and failures."""
 
 import contextlib
 import socket
