@@ -244,7 +244,7 @@ class UpdateUserInvalidPassword(BadRequest, translates=(InvalidPasswordException
 
 
 class LastSuperuser(Conflict, FastAPIUsersException):
-    """Without this user, nobody could administer the service."""
+    """The service would have no superuser left."""
 
 
 class UserInUse(Conflict, FastAPIUsersException):
@@ -252,4 +252,4 @@ class UserInUse(Conflict, FastAPIUsersException):
 
 
 class SecurityWarning(UserWarning):
-    """The app works, and something about it is less safe than this library can make it; the message says what."""
+    """The app works, but a protection of this library is missing; the message names it."""

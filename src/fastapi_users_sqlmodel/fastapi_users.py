@@ -84,7 +84,7 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
     ) -> Callable[..., Coroutine[Any, Any, UP]]:
         """Return a dependency, as `current_user`, for what needs a password that was proved lately in this session.
 
-        Else it is 403 `FRESH_LOGIN_REQUIRED`, and the client asks for the password and posts it to `/reauthenticate`.
+        Otherwise the response is 403 `FRESH_LOGIN_REQUIRED`; the client then posts the password to `/reauthenticate`.
 
         Args:
             within: How lately; the manager's `fresh_login_within` if not given.
@@ -95,7 +95,7 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
 
         async def fresh_user(user: Any = Depends(current_user), manager: Any = Depends(self.get_user_manager)) -> UP:
             manager.require_fresh_login(within)
-            return user  # type: ignore[no-any-return]  # FastAPI Users' dependency does not say it
+            return user  # type: ignore[no-any-return]  # FastAPI Users' dependency returns Any
 
         return fresh_user
 
@@ -134,12 +134,12 @@ class FastAPIUsers(fastapi_users.FastAPIUsers[UP, ID], Generic[UP, ID]):
         )
 
     def get_oauth_router(self, *args: Any, **kwargs: Any) -> APIRouter:
-        """Return FastAPI Users' OAuth router, which takes its arguments; a `SecurityWarning` says what is open."""
+        """Return FastAPI Users' OAuth router, with its arguments; a `SecurityWarning` lists its vulnerabilities."""
         warn_of_oauth(stacklevel=3)
         return super().get_oauth_router(*args, **kwargs)
 
     def get_oauth_associate_router(self, *args: Any, **kwargs: Any) -> APIRouter:
-        """Return FastAPI Users' OAuth association router; a `SecurityWarning` says what is open in it."""
+        """Return FastAPI Users' OAuth association router; a `SecurityWarning` lists its vulnerabilities."""
         warn_of_oauth(stacklevel=3)
         return super().get_oauth_associate_router(*args, **kwargs)
 

@@ -13,5 +13,5 @@ OAUTH_IS_OPEN = (
 
 
 def warn_of_oauth(*, stacklevel: int) -> None:
-    """Warn whoever makes such a router."""
+    """Emit the `SecurityWarning` for the caller that makes such a router."""
     warnings.warn(OAUTH_IS_OPEN, SecurityWarning, stacklevel=stacklevel)

@@ -1,6 +1,6 @@
-"""What a signed-in person does to the account: another password, another address, none at all."""
+"""Change the password or the address of one's account, and delete the account."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi_users.authentication import Authenticator
@@ -28,9 +28,10 @@ PASSWORD_ERRORS = (InvalidCurrentPassword, Unauthorized, TooManyRequests, Servic
 def get_account_router(
     get_user_manager: Any, authenticator: Authenticator[UP, ID], user_schema: type[BaseModel]
 ) -> APIRouter:
-    """Make the routes."""
+    """Return a router for the account of the signed-in user."""
     router = APIRouter(route_class=ErrorRoute)
-    get_current_active_user = authenticator.current_user(active=True)
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
+    CurrentUser = Annotated[Any, Depends(authenticator.current_user(active=True))]
     token_field: Any = (str, Field(description="Sets a new password by `/reset-password`; good once."))
     undone_schema = create_model(
         f"{user_schema.__name__}WithResetToken", __base__=user_schema, reset_password_token=token_field
@@ -43,10 +44,7 @@ def get_account_router(
         responses=responses(*PASSWORD_ERRORS, UpdateUserInvalidPassword),
     )
     async def change_password(
-        request: Request,
-        body: ChangePasswordBody,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        request: Request, body: ChangePasswordBody, user: CurrentUser, user_manager: Manager
     ) -> None:
         """Change the password."""
         await user_manager.change_password(user, body.current_password, body.new_password, request)
@@ -57,12 +55,7 @@ def get_account_router(
         name="account:change_email",
         responses=responses(*PASSWORD_ERRORS),
     )
-    async def change_email(
-        request: Request,
-        body: ChangeEmailBody,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def change_email(request: Request, body: ChangeEmailBody, user: CurrentUser, user_manager: Manager) -> None:
         """Send a mail to the new address to confirm it, and tell the old one; nothing changes before."""
         await user_manager.request_change_email(user, body.new_email, body.current_password, request)
 
@@ -72,11 +65,7 @@ def get_account_router(
         name="account:confirm_email",
         responses=responses(ConfirmEmailBadToken),
     )
-    async def confirm_email(
-        request: Request,
-        body: TokenBody,
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Any:
+    async def confirm_email(request: Request, body: TokenBody, user_manager: Manager) -> Any:
         """Make the new address the account's, with the token that was sent there."""
         return await user_manager.confirm_email(body.token, request)
 
@@ -86,12 +75,7 @@ def get_account_router(
         name="account:undo_change_email",
         responses=responses(UndoChangeEmailBadToken),
     )
-    async def undo_change_email(
-        request: Request,
-        response: Response,
-        body: TokenBody,
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Any:
+    async def undo_change_email(request: Request, response: Response, body: TokenBody, user_manager: Manager) -> Any:
         """Give the account back to the old address, with the token that was sent there; then a new password is due."""
         undone = await user_manager.undo_change_email(body.token, request)
         response.headers["Cache-Control"] = "no-store"
@@ -104,10 +88,7 @@ def get_account_router(
         responses=responses(*PASSWORD_ERRORS, LastSuperuser, UserInUse),
     )
     async def delete_account(
-        request: Request,
-        body: CurrentPasswordBody,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        request: Request, body: CurrentPasswordBody, user: CurrentUser, user_manager: Manager
     ) -> None:
         """Delete the account, and what hangs on it."""
         await user_manager.delete_account(user, body.current_password, request)
@@ -116,7 +97,7 @@ def get_account_router(
 
 
 class _UserWithResetToken:
-    """Shows the attributes of the user, and the token beside them."""
+    """The attributes of a user, with the token as one more."""
 
     def __init__(self, undone: UndoneEmailChange[Any]) -> None:
         self._user = undone.user

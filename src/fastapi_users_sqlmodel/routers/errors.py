@@ -13,7 +13,7 @@ from fastapi_users_sqlmodel.exceptions import HEADERS, APIError
 
 
 class _Documented(dict[str, Any]):
-    """What OpenAPI says about a status, and the errors behind it, for `ErrorRoute`."""
+    """The documentation of a status, with its errors as an attribute for `ErrorRoute`."""
 
     def __init__(self, status: int, errors: list[type[APIError]]) -> None:
         self.errors = errors

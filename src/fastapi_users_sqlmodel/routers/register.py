@@ -1,11 +1,10 @@
 """Register."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi_users import schemas
-from fastapi_users.models import ID, UP
 from pydantic import BaseModel
 
 from fastapi_users_sqlmodel.exceptions import (
@@ -37,6 +36,8 @@ def get_register_router(
     """
     get_user_manager = with_fields(get_user_manager, registration_fields=user_create_schema)
     router = APIRouter(route_class=ErrorRoute)
+    create_schema: Any = user_create_schema
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
 
     @router.post(
         path,
@@ -58,11 +59,7 @@ def get_register_router(
             ),
         },
     )
-    async def register(
-        request: Request,
-        user_create: user_create_schema,  # type: ignore[valid-type]  # It is the route's own
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Any:
+    async def register(request: Request, user_create: create_schema, user_manager: Manager) -> Any:
         """Create an account."""
         user = await user_manager.register(user_create, request)
         return user if user is not None else JSONResponse(None, status_code=202)

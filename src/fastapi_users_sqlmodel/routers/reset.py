@@ -1,11 +1,10 @@
 """Reset a forgotten password."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi_users.exceptions import UserInactive, UserNotExists
-from fastapi_users.models import ID, UP
 
 from fastapi_users_sqlmodel.exceptions import (
     ResetPasswordBadToken,
@@ -19,8 +18,9 @@ from fastapi_users_sqlmodel.schemas import EmailBody, ResetPasswordBody
 
 
 def get_reset_password_router(get_user_manager: Any) -> APIRouter:
-    """Make the routes that ask for a token and take it."""
+    """Return a router that sends and accepts the tokens."""
     router = APIRouter(route_class=ErrorRoute)
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
 
     @router.post(
         "/forgot-password",
@@ -28,13 +28,9 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         name="reset:forgot_password",
         responses=responses(TooManyRequests),
     )
-    async def forgot_password(
-        request: Request,
-        body: EmailBody,
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def forgot_password(request: Request, body: EmailBody, user_manager: Manager) -> None:
         """Send a mail to choose a new password; the answer is the same whether or not there is an account."""
-        # As FastAPI Users: what a project's own manager raises about the account tells nothing either.
+        # The answer must not reveal whether there is an account, whatever a project's own manager raises.
         with suppress(UserNotExists, UserInactive):
             await user_manager.request_reset_password(body.email, request)
 
@@ -43,11 +39,7 @@ def get_reset_password_router(get_user_manager: Any) -> APIRouter:
         name="reset:reset_password",
         responses=responses(ResetPasswordBadToken, ResetPasswordInvalidPassword, TooManyRequests, ServiceUnavailable),
     )
-    async def reset_password(
-        request: Request,
-        body: ResetPasswordBody,
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def reset_password(request: Request, body: ResetPasswordBody, user_manager: Manager) -> None:
         """Choose a new password with the token that was sent; it signs nobody in."""
         await user_manager.reset_password(body.token, body.password, request)
 

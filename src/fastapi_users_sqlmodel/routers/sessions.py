@@ -1,7 +1,7 @@
-"""Refresh tokens, prove the password again, see where one is signed in, and end it."""
+"""Refresh tokens, verify the password again, list and end sessions, and issue tickets for WebSockets."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -24,8 +24,10 @@ from fastapi_users_sqlmodel.schemas import CurrentPasswordBody, RefreshTokenBody
 
 
 def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -> APIRouter:
-    """Make the route that refreshes the tokens of a bearer backend."""
+    """Return a router that refreshes the tokens of a bearer backend."""
     router = APIRouter(route_class=ErrorRoute)
+    CurrentStrategy = Annotated[BearerSessionStrategy[Any, Any], Depends(backend.get_strategy)]
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
 
     @router.post(
         "/refresh",
@@ -33,14 +35,10 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
         response_model=BearerRefreshResponse,
         responses=responses(RefreshBadToken),
     )
-    async def refresh(
-        body: RefreshTokenBody,
-        strategy: BearerSessionStrategy[UP, ID] = Depends(backend.get_strategy),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Response:
+    async def refresh(body: RefreshTokenBody, strategy: CurrentStrategy, user_manager: Manager) -> Response:
         """Get a new pair of tokens; a refresh token is good once."""
         tokens = await strategy.refresh(body.refresh_token)
-        # Returned and not raised: an exception would roll back that a replayed token has ended its session.
+        # Returned and not raised: an exception would roll back the end of the session whose token was replayed.
         await user_manager.release()
         if tokens is None:
             response: Response = JSONResponse(
@@ -50,7 +48,7 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
             )
         else:
             response = await backend.transport.get_login_response(tokens)
-        # RFC 6749, 5.1: a token stays in nobody's cache.
+        # RFC 6749, 5.1: no cache may store a token.
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -58,9 +56,10 @@ def get_refresh_router(backend: SessionBackend[UP, ID], get_user_manager: Any) -
 
 
 def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, ID]) -> APIRouter:
-    """Make the routes."""
+    """Return a router for the sessions of the signed-in user."""
     router = APIRouter(route_class=ErrorRoute)
-    get_current_active_user = authenticator.current_user(active=True)
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
+    CurrentUser = Annotated[Any, Depends(authenticator.current_user(active=True))]
 
     @router.post(
         "/reauthenticate",
@@ -69,10 +68,7 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         responses=responses(InvalidCurrentPassword, Unauthorized, TooManyRequests, ServiceUnavailable),
     )
     async def reauthenticate(
-        request: Request,
-        body: CurrentPasswordBody,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        request: Request, body: CurrentPasswordBody, user: CurrentUser, user_manager: Manager
     ) -> None:
         """Prove the password again: for a while, this session may do what needs it."""
         await user_manager.reauthenticate(user, body.current_password, request)
@@ -83,23 +79,16 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         name="sessions:websocket_ticket",
         responses=responses(Unauthorized),
     )
-    async def issue_websocket_ticket(
-        response: Response,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> WebSocketTicket:
+    async def issue_websocket_ticket(response: Response, user: CurrentUser, user_manager: Manager) -> WebSocketTicket:
         """Get a ticket that opens one WebSocket as `?ticket=`: a browser sends no header with a handshake."""
         ticket = await user_manager.issue_websocket_ticket(user)
-        # RFC 6749, 5.1: a token stays in nobody's cache.
+        # RFC 6749, 5.1: no cache may store a token.
         response.headers["Cache-Control"] = "no-store"
         return WebSocketTicket(ticket=ticket, expires_in=user_manager.websocket_ticket_lifetime_seconds)
 
     @router.get("/sessions", response_model=list[SessionRead], name="sessions:list", responses=responses(Unauthorized))
-    async def list_sessions(
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Sequence[SessionRead]:
-        """List where one is signed in; whoever was seen last is first."""
+    async def list_sessions(user: CurrentUser, user_manager: Manager) -> Sequence[SessionRead]:
+        """List one's sessions; the last used comes first."""
         current = user_manager.current_session
         return [
             SessionRead(
@@ -119,23 +108,14 @@ def get_sessions_router(get_user_manager: Any, authenticator: Authenticator[UP, 
         name="sessions:end",
         responses=responses(SessionNotFound, Unauthorized),
     )
-    async def end_session(
-        id: str,
-        request: Request,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def end_session(id: str, request: Request, user: CurrentUser, user_manager: Manager) -> None:
         """End a session."""
         if (session_id := parse_uuid(id)) is None:
             raise SessionNotFound
         await user_manager.end_session(user, session_id, request)
 
     @router.delete("/sessions", status_code=204, name="sessions:end_others", responses=responses(Unauthorized))
-    async def end_other_sessions(
-        request: Request,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def end_other_sessions(request: Request, user: CurrentUser, user_manager: Manager) -> None:
         """End all the other sessions."""
         await user_manager.end_other_sessions(user, request)
 

@@ -1,7 +1,7 @@
 """A user's own account, and all accounts for superusers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi_users.authentication import Authenticator
@@ -78,15 +78,18 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
     else:
         lists = {"own_fields": user_update_schema, "superuser_fields": user_admin_update_schema}
         get_user_manager = with_fields(get_user_manager, **lists)
+    Manager = Annotated[BaseUserManager[Any, Any], Depends(get_user_manager)]
     own_update_schema: Any = user_update_schema
     admin_update_schema: Any = user_admin_update_schema or user_update_schema
     get_current_active_user = authenticator.current_user(active=True, verified=requires_verification)
     get_current_superuser = authenticator.current_user(active=True, verified=requires_verification, superuser=True)
     # Where users may read each other, an unknown id is 404 for all of them, and the manager raises NotSuperuser.
-    get_current_visitor = get_current_active_user if user_public_schema is not None else get_current_superuser
+    public = user_public_schema is not None
+    CurrentUser = Annotated[Any, Depends(get_current_active_user)]
+    Visitor = Annotated[Any, Depends(get_current_active_user if public else get_current_superuser)]
 
     @router.get("/me", response_model=user_schema, name="users:current_user", responses=responses(Unauthorized))
-    async def me(user: UP = Depends(get_current_active_user)) -> Any:
+    async def me(user: CurrentUser) -> Any:
         """Read oneself."""
         return user
 
@@ -94,15 +97,10 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         "/me", response_model=user_schema, name="users:patch_current_user", responses=responses(*OWN_UPDATE_ERRORS)
     )
     async def update_me(
-        request: Request,
-        user_update: own_update_schema,
-        user: UP = Depends(get_current_active_user),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        request: Request, user_update: own_update_schema, user: CurrentUser, user_manager: Manager
     ) -> Any:
         """Change oneself; a new password or e-mail needs the current password, and the e-mail has to be confirmed."""
         return await user_manager.update(user_update, user, safe=True, request=request)
-
-    public = user_public_schema is not None
 
     @router.get(
         "/{id}",
@@ -110,11 +108,7 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         name="users:user",
         responses=responses(Unauthorized, *(() if public else (Forbidden,)), not_found),
     )
-    async def get_user(
-        id: str,
-        visitor: UP = Depends(get_current_visitor),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> Any:
+    async def get_user(id: str, visitor: Visitor, user_manager: Manager) -> Any:
         """Read a user."""
         user_id = user_manager.parse_id(id)
         user = visitor if visitor.id == user_id else await user_manager.get(user_id)
@@ -130,11 +124,7 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         responses=responses(*ADMIN_UPDATE_ERRORS, not_found, *update_errors),
     )
     async def update_user(
-        id: str,
-        request: Request,
-        user_update: admin_update_schema,
-        visitor: UP = Depends(get_current_visitor),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
+        id: str, request: Request, user_update: admin_update_schema, visitor: Visitor, user_manager: Manager
     ) -> Any:
         """Change a user, as a superuser; a new e-mail address is not verified, and the old one is told."""
         changes = user_update.model_dump(exclude_unset=True, exclude={"id", "oauth_accounts"})
@@ -146,12 +136,7 @@ def get_users_router(  # noqa: PLR0913  # Each is a choice of its own
         name="users:delete_user",
         responses=responses(*ADMIN_DELETE_ERRORS, not_found),
     )
-    async def delete_user(
-        id: str,
-        request: Request,
-        visitor: UP = Depends(get_current_visitor),
-        user_manager: BaseUserManager[UP, ID] = Depends(get_user_manager),
-    ) -> None:
+    async def delete_user(id: str, request: Request, visitor: Visitor, user_manager: Manager) -> None:
         """Delete a user, as a superuser, and what hangs on the user."""
         await user_manager.delete_by_superuser(visitor, user_manager.parse_id(id), request)
 
