@@ -41,8 +41,7 @@ class SessionLifetimes:
         idle: How long an unused session lives.
 
     Raises:
-        ValueError: One is shorter than a second or longer than ten years, or a session would end before what is in it:
-            `access_token` and `idle` are at most `refresh_token`.
+        ValueError: One is shorter than a second, longer than ten years, or longer than `refresh_token`.
         TypeError: One is no timedelta.
     """
 
