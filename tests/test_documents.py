@@ -32,7 +32,7 @@ def hooks() -> dict[str, Any]:
 
 def shape(hook: Any) -> list[Any]:
     """Return what a caller sees of a method; type variables have other names on the page."""
-    parameters = inspect.signature(hook).parameters.values()
+    _self, *parameters = inspect.signature(hook).parameters.values()
     return [inspect.iscoroutinefunction(hook), *((each.name, each.kind, each.default) for each in parameters)]
 
 

@@ -1,10 +1,9 @@
 """The tables that stand beside every table of users: sessions, tokens sent by mail, and the audit trail."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -44,7 +43,7 @@ class AccountTables:
     user_columns: Mapping[str, Column[Any]] = field(compare=False, repr=False)
 
 
-def _account_tables(user_table: type[Any]) -> AccountTables:
+def account_tables(user_table: type[Any]) -> AccountTables:
     """Return the tables beside a table of users, which are in its metadata since the class was mapped.
 
     A class that inherits from a mapped class of users has the tables of that class.
@@ -57,10 +56,6 @@ def _account_tables(user_table: type[Any]) -> AccountTables:
         if (tables := tables_beside(each.local_table)) is not None:
             return tables
     raise KeyError(user_table.__name__)
-
-
-# Every operation asks for them, most several times.
-account_tables = cast("Callable[[type[Any]], AccountTables]", lru_cache(maxsize=32)(_account_tables))
 
 
 def tables_beside(table: Any) -> AccountTables | None:
