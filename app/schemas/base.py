@@ -4,7 +4,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, field_validator
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
 from fastapi_users_sqlmodel.schemas import storable
 
@@ -31,7 +31,7 @@ class Schema(BaseModel):
         """Take the validators and defaults out of the fields."""
         for field in cls.model_fields.values():
             field.annotation, field.metadata = _without_validators(field.annotation), []
-            field.default, field.default_factory = PydanticUndefined, None
+            field.default, field.default_factory = FieldInfo().default, None
         cls.model_rebuild(force=True)
 
 
