@@ -273,6 +273,8 @@ def says_a_documented_code(
 
 
 @pytest.mark.thorough
+# The database makes no difference to what is documented.
+@pytest.mark.parametrize("ground", ["postgresql"], indirect=True)
 @schema.parametrize()
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_documented(

@@ -30,7 +30,7 @@ class TestRaces:
         assert {answer.text for answer in answers if answer.is_error} == {'{"detail":"REGISTER_USER_ALREADY_EXISTS"}'}
         assert count(example_url, 'SELECT count(*) FROM "user"') == 1
 
-    @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.thorough)])
+    @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.thorough)])
     async def test_of_eight_who_use_one_token_at_once_one_does(
         self, programs: Programs, database_url: str, notes: Path, rounds: int
     ) -> None:
