@@ -1,11 +1,12 @@
 """Run frequent reads on the driver's connection, without SQLAlchemy's execution."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select, event
+from sqlalchemy import CursorResult, Dialect, Engine, Insert, Select, __version__, event
 from sqlalchemy.exc import DBAPIError, MissingGreenlet, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
@@ -217,7 +218,8 @@ class _Known:
 
     def _idle_connection(self, engine: Engine) -> PoolProxiedConnection | None:
         """Check out an idle connection of asyncpg's pool without a greenlet; None if there is none."""
-        if not self._is_asyncpg or not isinstance(engine.pool, AsyncAdaptedQueuePool) or not engine.pool.checkedin():
+        has_idle = isinstance(engine.pool, AsyncAdaptedQueuePool) and engine.pool.checkedin() > 0
+        if not (_GETS_WITHOUT_WAITING and self._is_asyncpg and has_idle):
             return None
         try:
             return engine.raw_connection()
@@ -245,6 +247,8 @@ class _Known:
 
 
 DRIVERS = ("asyncpg", "aiosqlite")
+# Earlier versions wait in a greenlet for a connection that is in the pool already.
+_GETS_WITHOUT_WAITING = tuple(map(int, re.findall(r"\d+", __version__)[:3])) >= (2, 0, 55)
 # The dialects of the engines on which `_require_greenlet` listens.
 _guarded: WeakSet[Dialect] = WeakSet()
 _known: WeakKeyDictionary[Statement, _Known] = WeakKeyDictionary()
