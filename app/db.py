@@ -97,6 +97,7 @@ async def _connect(*arguments: Any, **options: Any) -> Any:
     try:
         return await asyncpg.connect(*arguments, **options)
     except Exception as error:
+        # asyncpg's errors have no common class, and options that it does not know are a TypeError or a ValueError.
         raise ConnectionError(str(error) or type(error).__name__) from error
 
 
@@ -134,7 +135,7 @@ def _ping_what_was_idle(engine: AsyncEngine) -> None:
             return
         try:
             alive = dialect.do_ping(connection)
-        except Exception:  # noqa: BLE001  # Whatever the driver raises: the connection cannot be used.
+        except Exception:  # noqa: BLE001  # The driver's errors have no common class; after any, the connection is closed.
             alive = False
         if not alive:
             # The server was restarted, so the other connections are lost as well.

@@ -10,8 +10,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import SecretStr
+from sqlalchemy.exc import ArgumentError
 
 from fastapi_users_sqlmodel.csrf import origin_of
+from fastapi_users_sqlmodel.engines import async_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,24 @@ _TLS: dict[tuple[str, str], Literal["none", "starttls", "tls"]] = {
 
 # The widest private networks are 10.0.0.0/8 (RFC 1918) and fc00::/7 (RFC 4193).
 _WIDEST_IPV4, _WIDEST_IPV6 = 8, 7
+
+
+def database_url(url: str) -> str:
+    """Return the URL of a SQLite or PostgreSQL database, with the name of the driver that the service uses.
+
+    Raises:
+        ValueError: It is none; the message repeats no part of it but the name of another kind of database.
+    """
+    try:
+        parsed = async_url(url)
+    except (ArgumentError, ValueError):
+        # SQLAlchemy's message repeats the text, and with it a password.
+        raise ValueError("not a database URL; for example postgresql://user:password@host/name") from None
+    if parsed.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+        raise ValueError(f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql")
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ValueError("the port is not one; it is a number from 1 to 65535")
+    return parsed.render_as_string(hide_password=False)
 
 
 def web_url(url: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any, Literal, NoReturn, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from app.core.addresses import (
     Smtp,
     are_wider_than_private,
+    database_url,
     is_address,
     is_origin,
     is_private_on_the_way,
@@ -25,7 +25,7 @@ from app.core.addresses import (
 from app.core.development_secret import MINIMUM_SECRET_BYTES, development_secret
 from app.core.environment import EnvFileProblem, Integer, given_values, misspelt
 from app.core.processes import STARTUP_FAILURE, server_processes
-from fastapi_users_sqlmodel.engines import async_url, is_in_memory
+from fastapi_users_sqlmodel.engines import is_in_memory
 from fastapi_users_sqlmodel.secret_keys import secret_key_problem
 
 log = logging.getLogger(__name__)
@@ -83,16 +83,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        try:
-            url = async_url(value)
-        except (ArgumentError, ValueError):
-            # The message repeats the text, and with it a password.
-            raise ValueError("not a database URL; for example postgresql://user:password@host/name") from None
-        if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
-            raise ValueError(f"{url.get_backend_name()} is not supported; use sqlite or postgresql")
-        if url.port is not None and not 0 < url.port < 2**16:
-            raise ValueError("the port is not one; it is a number from 1 to 65535")
-        return url.render_as_string(hide_password=False)
+        return database_url(value)
 
     @field_validator("public_url")
     @classmethod

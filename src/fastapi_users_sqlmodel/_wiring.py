@@ -106,7 +106,7 @@ def made_by(dependency: Callable[..., Any]) -> Any:
         made.send(None)
     except StopIteration as finished:
         return finished.value
-    except Exception:  # noqa: BLE001  # The project's own code, which expects a request, may raise whatever it likes
+    except Exception:  # noqa: BLE001  # A project's dependency that misses its request may raise any error
         return None
     made.close()
     return None

@@ -45,13 +45,7 @@ async def request_verify(manager: "Manager[UP, ID]", user: UP, request: Request 
         UserAlreadyVerified: The address is verified already.
         UserNotExists: The user was deleted meanwhile.
     """
-    async with manager.user_db.transaction():
-        user = await work.lock_or_raise(manager, user.id)
-        if not user.is_active:
-            raise UserInactive
-        if user.is_verified:
-            raise UserAlreadyVerified
-        await _mail_token(manager, user, user.email, request, Purpose.VERIFY)
+    await _mail_to(manager, user, request, Purpose.VERIFY)
 
 
 async def verify(manager: "Manager[UP, ID]", token: str, request: Request | None = None) -> UP:
@@ -89,11 +83,7 @@ async def forgot_password(manager: "Manager[UP, ID]", user: UP, request: Request
         UserInactive: The user is deactivated.
         UserNotExists: The user was deleted meanwhile.
     """
-    async with manager.user_db.transaction():
-        user = await work.lock_or_raise(manager, user.id)
-        if not user.is_active:
-            raise UserInactive
-        await _mail_token(manager, user, user.email, request, Purpose.RESET_PASSWORD)
+    await _mail_to(manager, user, request, Purpose.RESET_PASSWORD)
 
 
 async def reset_password(manager: "Manager[UP, ID]", token: str, password: str, request: Request | None = None) -> UP:
@@ -143,6 +133,16 @@ async def set_password(
     await manager.on_change_password(user, request)
     await manager.queue_letter(LetterKind.PASSWORD_CHANGED, user.email, user=user)
     return user
+
+
+async def _mail_to(manager: "Manager[UP, ID]", user: UP, request: Request | None, purpose: Purpose) -> None:
+    async with manager.user_db.transaction():
+        user = await work.lock_or_raise(manager, user.id)
+        if not user.is_active:
+            raise UserInactive
+        if purpose is Purpose.VERIFY and user.is_verified:
+            raise UserAlreadyVerified
+        await _mail_token(manager, user, user.email, request, purpose)
 
 
 async def _mail_if_known(manager: "Manager[UP, ID]", email: str, request: Request | None, purpose: Purpose) -> None:
