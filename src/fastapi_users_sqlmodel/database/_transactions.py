@@ -29,8 +29,18 @@ class Transactions:
     session: Any
     user_table: type[Any]
 
+    _session_class: type[Any]
     # Whether the session can wait for a coroutine while it commits.
     _waits_in_commit: bool
+
+    def _use(self, session: Any) -> None:
+        if not isinstance(session, self._session_class):
+            raise TypeError(
+                f"{type(self).__name__} works on a sqlalchemy or sqlmodel {self._session_class.__name__}, and was "
+                f"given a {type(session).__module__}.{type(session).__qualname__}"
+            )
+        keep_canonical(getattr(session, "sync_session", session))
+        self.session = session
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on the sync session, or on the one that an async session wraps."""
@@ -78,13 +88,8 @@ class SessionStore(Transactions):
 
     session: AsyncSession
 
+    _session_class = AsyncSession
     _waits_in_commit = True
-
-    def _use(self, session: AsyncSession) -> None:
-        if not isinstance(session, AsyncSession):
-            raise TypeError(_wrong_session(self, wanted="AsyncSession", got=session))
-        keep_canonical(session.sync_session)
-        self.session = session
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it in a greenlet."""
@@ -96,13 +101,8 @@ class SyncSessionStore(Transactions):
 
     session: Session
 
+    _session_class = Session
     _waits_in_commit = False
-
-    def _use(self, session: Session) -> None:
-        if not isinstance(session, Session):
-            raise TypeError(_wrong_session(self, wanted="Session", got=session))
-        keep_canonical(session)
-        self.session = session
 
     async def run[**P, T](self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it in a thread, to its end."""
@@ -120,11 +120,6 @@ class SyncSessionStore(Transactions):
             running.exception()
             raise cancelled
         return running.result()
-
-
-def _wrong_session(store: object, *, wanted: str, got: object) -> str:
-    kind = f"{type(got).__module__}.{type(got).__qualname__}"
-    return f"{type(store).__name__} works on a sqlalchemy or sqlmodel {wanted}, and was given a {kind}"
 
 
 @dataclass(slots=True)
