@@ -1,10 +1,10 @@
 """The service on both databases: each test on one connection, in a transaction that is rolled back."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from socket import socket
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -36,6 +36,7 @@ with pytest.MonkeyPatch.context() as environment:
     from app.services.dispatcher import deliver_all
     from app.users import UserManager, auth_backend, password_helper
     from tests.app.databases import migrated
+    from tests.app.fixture_types import AsUser, Connect, CreateGroup, CreateUser, From, GetSession, Letter, Letters
 
 BASE_URL = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
@@ -51,59 +52,9 @@ def form(username: str, password: str = PASSWORD) -> dict[str, str]:
     return {"username": username, "password": password}
 
 
-type GetSession = Callable[..., AsyncIterator[AsyncSession]]
-
-
-class CreateUser(Protocol):
-    """The type of the fixture `create_user`."""
-
-    async def __call__(self, name: str, /, **columns: Any) -> User:
-        """Create the user `name@example.com`, whose password is PASSWORD."""
-
-
-class CreateGroup(Protocol):
-    """The type of the fixture `create_group`."""
-
-    async def __call__(self, name: str, /, *members: User, is_public: bool = False) -> UserGroup:
-        """Create a group and move users into it."""
-
-
-class Letter(NamedTuple):
-    """What was printed instead of sent."""
-
-    to: str
-    subject: str
-    text: str
-
-    @property
-    def token(self) -> str:
-        """The last line of the text."""
-        return self.text.splitlines()[-1]
-
-
-type Letters = Callable[[], Awaitable[list[Letter]]]
-
-
 def session_on(connection: AsyncConnection, **options: Any) -> AsyncSession:
     """Make a session that works in savepoints of a connection's transaction, which the test rolls back."""
     return AsyncSession(connection, expire_on_commit=False, join_transaction_mode="create_savepoint", **options)
-
-
-class Connect(Protocol):
-    """The type of the fixture `connect`."""
-
-    def __call__(self, **headers: str) -> httpx2.AsyncClient:
-        """Make a client of the service that sends these headers."""
-
-
-class AsUser(Protocol):
-    """The type of the fixture `as_user`."""
-
-    async def __call__(self, user: User, /) -> httpx2.AsyncClient:
-        """Make a client that is signed in as a user."""
-
-
-type From = Callable[..., httpx2.AsyncClient]
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.models import User
 from fastapi_users_sqlmodel import AuditEventKind
 from tests.app.audit import event, seen, write
-from tests.app.conftest import PASSWORD, AsUser, From, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, From
 from tests.app.shapes import FORBIDDEN, UNAUTHORIZED, UNKNOWN_USER, problems, said
 
 

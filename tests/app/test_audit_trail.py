@@ -8,7 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from tests.app.audit import NEW_PASSWORD, event, seen
-from tests.app.conftest import PASSWORD, AsUser, CreateUser, From, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, CreateUser, From, Letters
 from tests.app.shapes import UNKNOWN_USER
 
 

@@ -3,7 +3,7 @@
 import httpx2
 
 from app.models import User
-from tests.app.conftest import AsUser
+from tests.app.fixture_types import AsUser
 
 
 async def test_nobody(client: httpx2.AsyncClient) -> None:

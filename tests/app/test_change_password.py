@@ -6,7 +6,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from app.users import password_helper
-from tests.app.conftest import PASSWORD, AsUser, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, Letters
 from tests.app.shapes import UNAUTHORIZED, problems, said, user_read
 from tests.app.test_register import REFUSED_PASSWORDS
 

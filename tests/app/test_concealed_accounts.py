@@ -7,8 +7,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from app.users import UserManager
-from tests.app.conftest import PASSWORD, CreateUser, Letters, form
+from tests.app.conftest import PASSWORD, form
 from tests.app.databases import migrated
+from tests.app.fixture_types import CreateUser, Letters
 from tests.app.shapes import problems, said
 from tests.programs import Programs
 from tests.server import start_server

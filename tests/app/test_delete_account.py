@@ -10,8 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.models import Item, OAuthAccount, Post, User
-from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser, Letters
+from tests.app.conftest import PASSWORD
 from tests.app.databases import connected, migrated, signed_in
+from tests.app.fixture_types import AsUser, CreateGroup, CreateUser, Letters
 from tests.app.shapes import UNAUTHORIZED, problems, said
 from tests.programs import Programs
 from tests.server import start_server

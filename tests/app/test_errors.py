@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import db
 from app.app import app
 from app.models import User
-from tests.app.conftest import AsUser, Connect
+from tests.app.fixture_types import AsUser, Connect
 from tests.app.shapes import UNAUTHORIZED, invalid, problems, said
 
 # What is refused, and in which words, does not depend on the database.

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.models import User
 from app.users import UserManager, auth_backend, sessions
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase
-from tests.app.conftest import Connect, Letters
+from tests.app.fixture_types import Connect, Letters
 from tests.app.forgeries import FORGERIES, ISSUER, Forger, Forgery
 from tests.app.shapes import UNAUTHORIZED, said, user_read
 

@@ -8,7 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.core.settings import settings
 from app.models import User
 from app.users import password_helper
-from tests.app.conftest import PASSWORD, AsUser, CreateUser, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, CreateUser, Letters
 from tests.app.shapes import problems, said
 from tests.app.tokens import JUNK_TOKENS, foreign_token
 from tests.spellings import SPELLINGS, TYPED

@@ -9,7 +9,7 @@ from starlette.types import Message
 from app.api.middleware import HeadAsGet
 from app.app import app
 from app.models import User
-from tests.app.conftest import AsUser
+from tests.app.fixture_types import AsUser
 from tests.programs import Programs
 from tests.server import start_server
 

@@ -9,7 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import Item, User
-from tests.app.conftest import AsUser
+from tests.app.fixture_types import AsUser
 from tests.app.shapes import UNAUTHORIZED, item_read, problems, said, user_read
 
 NOT_FOUND = (404, {"detail": "ITEM_NOT_FOUND"})

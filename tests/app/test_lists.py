@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import Item, Post, User, UserGroup
 from fastapi_users_sqlmodel.testing import count_statements
-from tests.app.conftest import AsUser, CreateGroup
+from tests.app.fixture_types import AsUser, CreateGroup
 from tests.app.shapes import problems, said
 
 LISTS = [

@@ -9,7 +9,8 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
-from tests.app.conftest import PASSWORD, AsUser, Connect, CreateUser, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, Connect, CreateUser, Letters
 from tests.app.shapes import UNAUTHORIZED, problems, said, user_read
 from tests.app.tokens import JUNK_TOKENS, foreign_token
 from tests.spellings import SPELLINGS, TYPED

@@ -16,7 +16,7 @@ from app.mail.rendering import as_message, presentable, write
 from app.models.base import utc_now
 from app.models.mail import WANTED_FOR, WITH_TOKEN, Letter
 from fastapi_users_sqlmodel import LetterKind
-from tests.app.conftest import CreateUser, Letters
+from tests.app.fixture_types import CreateUser, Letters
 from tests.app.mail_server import SENDER, text_of
 from tests.app.shapes import problems, said
 

@@ -19,7 +19,8 @@ from app.models import User
 from app.users import UserManager, password_helper
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase
 from fastapi_users_sqlmodel.exceptions import NotSuperuser, ValueRefused
-from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser, Letters
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser, CreateGroup, CreateUser, Letters
 from tests.app.shapes import UNAUTHORIZED, said, user_read
 
 NEW_PASSWORD = "wrong horse, other battery"

@@ -9,7 +9,8 @@ import pytest
 
 from app.api.middleware import BodyLimits
 from app.models import User
-from tests.app.conftest import PASSWORD, AsUser
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser
 from tests.app.shapes import invalid, problems, said
 
 # No database is asked.

@@ -16,7 +16,7 @@ from app.crud.outbox import LEASE, Outbox, pause_after
 from app.models import OutgoingMail
 from app.models.base import utc_now
 from app.models.mail import WANTED_FOR, WITH_TOKEN
-from tests.app.conftest import Letters
+from tests.app.fixture_types import Letters
 
 TOKEN = "t" * 43
 SECOND = timedelta(seconds=1)

@@ -10,8 +10,9 @@ from sqlalchemy import create_engine, text
 
 from app.models import User
 from app.users import password_helper
-from tests.app.conftest import PASSWORD, Letters
+from tests.app.conftest import PASSWORD
 from tests.app.databases import migrated
+from tests.app.fixture_types import Letters
 from tests.app.mail_server import until
 from tests.conftest import CreateDatabase
 from tests.programs import Programs

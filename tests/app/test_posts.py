@@ -8,7 +8,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import Post, User
-from tests.app.conftest import AsUser
+from tests.app.fixture_types import AsUser
 from tests.app.shapes import FORBIDDEN, UNAUTHORIZED, post_read, problems, said
 
 NOT_FOUND = (404, {"detail": "POST_NOT_FOUND"})

@@ -13,7 +13,7 @@ from app.core.settings import settings
 from app.models import User
 from app.services import purge
 from tests.app.audit import AUDIT_EVENTS, NEW_PASSWORD, TOKENS, write
-from tests.app.conftest import Letters
+from tests.app.fixture_types import Letters
 from tests.app.shapes import said
 
 

@@ -7,7 +7,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from app.users import password_helper
-from tests.app.conftest import PASSWORD, CreateUser, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import CreateUser, Letters
 from tests.app.shapes import UNKNOWN_USER, invalid, problems, said, user_read
 from tests.spellings import SPELLINGS, TYPED
 

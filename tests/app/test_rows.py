@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.api.router import routers
 from app.models import Item, Post, User
-from tests.app.conftest import AsUser, CreateGroup
+from tests.app.fixture_types import AsUser, CreateGroup
 
 SHAPES: dict[str, TypeAdapter[Any]] = {
     f"{method} {route.path}": TypeAdapter(route.response_model)

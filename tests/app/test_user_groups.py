@@ -8,7 +8,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User, UserGroup
-from tests.app.conftest import AsUser, CreateGroup, CreateUser
+from tests.app.fixture_types import AsUser, CreateGroup, CreateUser
 from tests.app.shapes import (
     FORBIDDEN,
     UNAUTHORIZED,

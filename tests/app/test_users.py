@@ -10,7 +10,8 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import Item, OAuthAccount, Post, User
-from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser, Letters
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser, CreateGroup, CreateUser, Letters
 from tests.app.shapes import (
     FORBIDDEN,
     UNAUTHORIZED,

@@ -7,7 +7,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.core.settings import settings
 from app.models import User
-from tests.app.conftest import PASSWORD, AsUser, CreateUser, Letters
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser, CreateUser, Letters
 from tests.app.shapes import problems, said, user_read
 from tests.app.tokens import JUNK_TOKENS, foreign_token
 from tests.spellings import SPELLINGS, TYPED

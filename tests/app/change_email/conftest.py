@@ -9,7 +9,8 @@ import pytest
 import time_machine
 
 from app.models import User
-from tests.app.conftest import PASSWORD, AsUser, CreateUser, Letter, Letters, form
+from tests.app.conftest import PASSWORD, form
+from tests.app.fixture_types import AsUser, CreateUser, Letter, Letters
 from tests.app.shapes import said
 
 NEW_PASSWORD = "wrong horse, other battery"

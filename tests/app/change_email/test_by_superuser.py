@@ -5,7 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from tests.app.change_email.conftest import CONFIRM_BAD, NEW_PASSWORD, UNDO_BAD, People, heads
-from tests.app.conftest import CreateUser
+from tests.app.fixture_types import CreateUser
 from tests.app.shapes import said, user_read
 from tests.spellings import SPELLINGS, TYPED
 

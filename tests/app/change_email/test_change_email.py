@@ -9,7 +9,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from tests.app.change_email.conftest import CONFIRM_BAD, NEW_PASSWORD, UNDO_BAD, People, heads
-from tests.app.conftest import PASSWORD, AsUser, CreateUser
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser, CreateUser
 from tests.app.shapes import UNAUTHORIZED, problems, said, user_read
 from tests.app.tokens import JUNK_TOKENS
 from tests.spellings import SPELLINGS, TYPED

@@ -10,7 +10,8 @@ import time_machine
 from sqlalchemy import Table
 
 from app.models import User
-from tests.app.conftest import Connect, form
+from tests.app.conftest import form
+from tests.app.fixture_types import Connect
 from tests.app.shapes import UNAUTHORIZED, said
 
 SESSIONS: Table = User.metadata.tables["user_session"]

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
-from tests.app.conftest import PASSWORD, AsUser, CreateGroup, CreateUser
+from tests.app.conftest import PASSWORD
+from tests.app.fixture_types import AsUser, CreateGroup, CreateUser
 from tests.app.session_lifetimes.conftest import FRESH, MINUTE, OVER, SECOND, SESSIONS, People
 from tests.app.shapes import said, user_read
 

@@ -5,7 +5,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models import User
-from tests.app.conftest import Connect, form
+from tests.app.conftest import form
+from tests.app.fixture_types import Connect
 from tests.app.session_lifetimes.conftest import (
     AT_ALL,
     DAY,

@@ -8,7 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.models import User
 from fastapi_users_sqlmodel.authentication import SessionCookieTransport
-from tests.app.conftest import AsUser, Connect, form
+from tests.app.conftest import form
+from tests.app.fixture_types import AsUser, Connect
 from tests.app.sessions.listing import OVER, SAME_ORIGIN, log_in
 from tests.app.shapes import FORBIDDEN, said, user_read
 

@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.models import User
 from app.users import UserManager, auth_backend
 from fastapi_users_sqlmodel import SQLAlchemyUserDatabase
-from tests.app.conftest import AsUser, Connect, From, form
+from tests.app.conftest import form
+from tests.app.fixture_types import AsUser, Connect, From
 from tests.app.sessions.listing import OVER, SAME_ORIGIN, current, listed, log_in
 from tests.app.shapes import UNKNOWN_USER, said, user_read
 
