@@ -16,6 +16,7 @@ from tests.library.models import Models
 pytestmark = pytest.mark.parametrize("form", ["sqlmodel-uuid", "sqlalchemy-int"], indirect=True)
 ANNA, NEW, SUSPENDED = "anna@example.com", "new@example.com", "suspended@example.com"
 REFUSED = "no horses today"
+ROOT, KEPT = "root@example.com", "kept@example.com"
 
 
 class Own(Manager):
@@ -38,6 +39,13 @@ class Own(Manager):
     async def update(self, user_update: Any, user: Any, safe: bool = False, request: Request | None = None) -> Any:  # noqa: FBT001, FBT002  # FastAPI Users' signature
         self.heard.append(f"update {safe} {request is not None}")
         return await super().update(user_update, user, safe, request)
+
+    async def delete(self, user: Any, request: Request | None = None) -> None:
+        self.heard.append(f"delete {user.email} {request is not None}")
+        if user.email == KEPT:
+            await self.user_db.update(user, {"is_active": False})
+            return
+        await super().delete(user, request)
 
     async def on_after_login(self, user: Any, request: Request | None = None, response: Response | None = None) -> None:
         assert request is not None
@@ -119,3 +127,32 @@ async def test_update(service: Service) -> None:
         assert (await service.client.patch("/users/me", json=body, headers=headers)).status_code == 200
         assert service.managers[-1].heard[0] == "update True True"
         assert service.managers[-1].heard[-1] == "on_after_update"
+
+
+class TestDelete:
+    @pytest.mark.parametrize("email", [ANNA, KEPT])
+    async def test_by_a_superuser(self, service: Service, email: str) -> None:
+        user = await service.accounts.user(email)
+        await service.accounts.user(ROOT, is_superuser=True)
+        headers = await service.sign_in(ROOT, PASSWORD)
+        assert (await service.client.delete(f"/users/{user.id}", headers=headers)).status_code == 204
+        assert service.managers[-1].heard[0] == f"delete {email} True"
+        assert service.accounts.stores.emails() == ([ROOT] if email == ANNA else [KEPT, ROOT])
+        assert service.accounts.column("is_active", email) is (None if email == ANNA else False)
+
+    @pytest.mark.parametrize("email", [ANNA, KEPT])
+    async def test_of_oneself(self, service: Service, email: str) -> None:
+        await service.accounts.user(email)
+        headers = await service.sign_in(email, PASSWORD)
+        for password, status in (("wrong", 400), (PASSWORD, 204)):
+            body = {"current_password": password}
+            answer = await service.client.post("/auth/delete-account", json=body, headers=headers)
+            assert answer.status_code == status
+        assert service.accounts.stores.emails() == ([] if email == ANNA else [KEPT])
+        assert (await service.client.get("/users/me", headers=headers)).status_code == 401
+
+    async def test_the_last_superuser_stays(self, service: Service) -> None:
+        root = await service.accounts.user(ROOT, is_superuser=True)
+        headers = await service.sign_in(ROOT, PASSWORD)
+        assert (await service.client.delete(f"/users/{root.id}", headers=headers)).status_code == 409
+        assert f"delete {ROOT} True" not in service.managers[-1].heard

@@ -154,7 +154,7 @@ async def delete_account(
     """
     known_hash = user.hashed_password
     await require_current_password(manager, user, current_password, request)
-    await _delete(manager, user.id, None, request, known_hash=known_hash)
+    await _delete(manager, user.id, None, request, is_overridden=_is_delete_overridden(manager), known_hash=known_hash)
 
 
 async def delete_by_superuser(
@@ -168,25 +168,30 @@ async def delete_by_superuser(
         LastSuperuser: No active superuser would be left.
         LoginNotFresh: The superuser has not proved the password lately in this session.
     """
-    await _delete(manager, user_id, superuser, request)
+    await _delete(manager, user_id, superuser, request, is_overridden=_is_delete_overridden(manager))
 
 
 async def delete(manager: "Manager[UP, ID]", user: UP, request: Request | None = None) -> None:
-    """Delete a user.
+    """Delete a user. `delete_account` and `delete_by_superuser` call an overridden `delete`, which may keep the row.
 
     Raises:
         UserNotExists: The user was deleted meanwhile.
         LastSuperuser: No active superuser would be left.
     """
-    await _delete(manager, user.id, None, request)
+    await _delete(manager, user.id, None, request, is_overridden=False)
 
 
-async def _delete(
+def _is_delete_overridden(manager: "Manager[UP, ID]") -> bool:
+    return getattr(manager.delete, "__func__", None) is not delete
+
+
+async def _delete(  # noqa: PLR0913  # Two of them are the conditions of one caller each
     manager: "Manager[UP, ID]",
     user_id: ID,
     superuser: UP | None,
     request: Request | None,
     *,
+    is_overridden: bool,
     known_hash: str | None = None,
 ) -> None:
     async with manager.user_db.transaction():
@@ -201,6 +206,9 @@ async def _delete(
             manager.require_fresh_login()
         if is_last:
             raise LastSuperuser
+        if is_overridden:
+            await manager.delete(user, request)
+            return
         await manager.on_before_delete(user, request)
         # Without foreign keys, SQLite keeps these rows and may give the id to another user.
         await manager.user_db.ask(tokens.revoke, user_id, tuple(Purpose))
