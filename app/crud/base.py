@@ -17,8 +17,8 @@ from app.schemas.base import Schema
 from fastapi_users_sqlmodel import is_foreign_key_violation, unique_violation
 from fastapi_users_sqlmodel._statements import fetch
 
+# A condition with bind parameters, and their values. The condition is made once: statements are cached by it.
 type Rule = tuple[ColumnElement[bool], dict[str, Any]]
-"""A condition with bind parameters, and their values. The condition is made once: statements are cached by it."""
 
 EVERYTHING: Rule = (true(), {})
 NOTHING: Rule = (false(), {})
